@@ -1,0 +1,68 @@
+//! Events: the one source for progress, `--json`, the journal, metrics and reports.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Finding;
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Info,
+    Warning,
+}
+
+/// How a snapshot ended in one store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreOutcome {
+    pub name: String,
+    pub complete: bool,
+    /// Bytes that this run put into the store.
+    pub new_bytes: u64,
+    /// Why it is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One thing that happened. `total` figures are estimates until the work ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A command began its work on a database (or a snapshot of it).
+    Started { command: String, database: String, id: Option<String>, at: DateTime<Utc> },
+    /// The work is known: so many tables, about so many bytes and rows.
+    Planned { tables: u64, total_bytes: u64, total_rows: u64 },
+    /// A named phase began, in words for people.
+    Phase { name: String },
+    /// Work on a table began.
+    TableStarted { table: String, total_bytes: u64 },
+    /// More of a table is done (increments since the last such event of the table).
+    TableProgress { table: String, rows: u64, bytes: u64 },
+    /// A table is done.
+    TableEnded { table: String, rows: u64, raw_bytes: u64, new_bytes: u64 },
+    /// A store can no longer be used in this run.
+    StoreLost { store: String, error: String },
+    /// Something a person should know.
+    Notice { level: Level, message: String },
+    /// A check found something.
+    Found(Finding),
+}
+
+/// Where events go. Called from many tasks at once; must not block for long.
+pub trait Sink: Send + Sync {
+    fn emit(&self, event: Event);
+
+    /// A notice, for the caller's comfort.
+    fn notice(&self, level: Level, message: String) {
+        self.emit(Event::Notice { level, message });
+    }
+}
+
+/// Drops every event.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Sink for Silent {
+    fn emit(&self, _: Event) {}
+}

@@ -1,0 +1,23 @@
+//! The words of the tool as values: ids, digests, the manifest, findings and events. Pure, no I/O.
+
+mod digest;
+mod event;
+mod finding;
+mod ids;
+mod lsn;
+mod manifest;
+mod part;
+
+pub use digest::{Digest, DigestError, RowDigest};
+pub use event::{Event, Level, Silent, Sink, StoreOutcome};
+pub use finding::{Finding, FindingKind};
+pub use ids::{GenerationId, IdError, SnapshotId, is_name};
+pub use lsn::{Lsn, LsnError};
+pub use manifest::{
+    Extension, LargeObjects, LeftOut, Manifest, MaterializedView, Role, RowFormat, SchemaArchive,
+    Sequence, Source, Table, TableName, Totals,
+};
+pub use part::{BasePart, Part, PartList, PartName};
+
+/// The version of the stored format that this build writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;

@@ -1,0 +1,127 @@
+//! Rows within COPY bytes: where they end, how many there are, and their digest.
+
+use memchr::memchr_iter;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{RowDigest, RowFormat};
+
+/// The 11-byte signature, flags and header extension length that open a COPY binary stream
+/// (PostgreSQL documentation, COPY, "Binary Format").
+pub const BINARY_HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// The field count of -1 that closes a COPY binary stream.
+pub const BINARY_TRAILER: &[u8; 2] = b"\xff\xff";
+
+/// Rows counted and digested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub rows: u64,
+    pub digest: RowDigest,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Tally) {
+        self.rows += other.rows;
+        self.digest.add(other.digest);
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(Kind::Damaged, what)
+}
+
+/// Counts and digests the rows of one part. `Kind::Damaged` if the bytes do not end with a row.
+pub fn tally(format: RowFormat, part: &[u8]) -> Result<Tally> {
+    let mut sum = Tally::default();
+    match format {
+        RowFormat::Text => {
+            // In text format a line end inside a value is written `\n`, so a raw one ends a row.
+            let mut start = 0;
+            for end in memchr_iter(b'\n', part) {
+                sum.digest.add_row(&part[start..end]);
+                sum.rows += 1;
+                start = end + 1;
+            }
+            if start != part.len() {
+                return Err(damaged("its last row has no end"));
+            }
+        }
+        RowFormat::Binary => {
+            let mut at = match part.starts_with(BINARY_HEADER) {
+                true => BINARY_HEADER.len(),
+                false => return Err(damaged("it does not begin with the COPY signature")),
+            };
+            loop {
+                match binary_row_end(part, at) {
+                    RowEnd::At(end) => {
+                        sum.digest.add_row(&part[at..end]);
+                        sum.rows += 1;
+                        at = end;
+                    }
+                    RowEnd::Trailer if at + BINARY_TRAILER.len() == part.len() => break,
+                    RowEnd::Trailer | RowEnd::More => {
+                        return Err(damaged("its last row has no end"));
+                    }
+                }
+            }
+        }
+    }
+    Ok(sum)
+}
+
+/// Where the binary row that begins at `at` ends.
+pub enum RowEnd {
+    At(usize),
+    /// The stream's trailer stands here.
+    Trailer,
+    /// The bytes end first.
+    More,
+}
+
+/// Finds the end of a COPY binary tuple: a 16-bit field count, then for each field a 32-bit length
+/// (-1 for NULL) and so many bytes.
+pub fn binary_row_end(bytes: &[u8], at: usize) -> RowEnd {
+    let Some(count) = bytes.get(at..at + 2) else { return RowEnd::More };
+    let count = i16::from_be_bytes([count[0], count[1]]);
+    if count < 0 {
+        return RowEnd::Trailer;
+    }
+    let mut at = at + 2;
+    for _ in 0..count {
+        let Some(length) = bytes.get(at..at + 4) else { return RowEnd::More };
+        let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+        at += 4 + usize::try_from(length).unwrap_or(0);
+    }
+    if at > bytes.len() { RowEnd::More } else { RowEnd::At(at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_rows_are_lines() {
+        let t = tally(RowFormat::Text, b"a\tb\n\n\\N\n").unwrap();
+        let mut digest = RowDigest::default();
+        for row in [&b"a\tb"[..], b"", b"\\N"] {
+            digest.add_row(row);
+        }
+        assert_eq!(t, Tally { rows: 3, digest });
+        assert_eq!(tally(RowFormat::Text, b"").unwrap(), Tally::default());
+        assert!(tally(RowFormat::Text, b"a\nb").is_err());
+    }
+
+    #[test]
+    fn binary_rows_are_tuples() {
+        let row = b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff";
+        let part = [&BINARY_HEADER[..], row, b"\0\0", BINARY_TRAILER].concat();
+        let t = tally(RowFormat::Binary, &part).unwrap();
+        let mut digest = RowDigest::default();
+        digest.add_row(row);
+        digest.add_row(b"\0\0");
+        assert_eq!(t, Tally { rows: 2, digest });
+        for cut in 0..part.len() {
+            assert!(tally(RowFormat::Binary, &part[..cut]).is_err(), "{cut}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Stores: places for objects in one region. The port, and what is built on it.
 
+pub mod keys;
 mod port;
 
 pub use port::{

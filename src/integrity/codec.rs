@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, ResetDirective, get_error_name};
+use zstd::zstd_safe::{
+    CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name,
+};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
@@ -113,6 +115,43 @@ pub fn decompress(stored: &[u8], base: Option<&[u8]>, raw_len: u64) -> Result<Ve
     }
 }
 
+/// Whether `stored` gives back exactly `raw`.
+pub fn undoes_to(stored: &[u8], base: Option<&[u8]>, raw: &[u8]) -> bool {
+    /// Compared as it comes, in pieces that stay in the cache.
+    fn compare(d: &mut DCtx<'_>, stored: &[u8], raw: &[u8]) -> std::result::Result<bool, usize> {
+        let mut piece = vec![0u8; 128 << 10];
+        let mut input = InBuffer::around(stored);
+        let mut at = 0;
+        loop {
+            let mut output = OutBuffer::around(piece.as_mut_slice());
+            let hint = d.decompress_stream(&mut output, &mut input)?;
+            let got = output.as_slice();
+            if raw.get(at..at + got.len()) != Some(got) {
+                return Ok(false);
+            }
+            at += got.len();
+            if hint == 0 {
+                return Ok(at == raw.len() && input.pos() == stored.len());
+            }
+            if got.is_empty() && input.pos() == stored.len() {
+                return Ok(false);
+            }
+        }
+    }
+    match base {
+        None => with_decoder(|d| {
+            d.reset(ResetDirective::SessionAndParameters).and_then(|_| compare(d, stored, raw))
+        }),
+        Some(base) => {
+            let mut d = DCtx::create();
+            d.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
+                .and_then(|_| d.ref_prefix(base))
+                .and_then(|_| compare(&mut d, stored, raw))
+        }
+    }
+    .unwrap_or(false)
+}
+
 /// Undoes a part and checks both of its digests and its length.
 pub fn open_part(
     stored: &[u8],
@@ -195,6 +234,7 @@ mod tests {
         ) {
             let plain = compress(&raw, 1).unwrap();
             prop_assert_eq!(&decompress(&plain, None, raw.len() as u64).unwrap(), &raw);
+            prop_assert!(undoes_to(&plain, None, &raw));
             let delta = compress_delta(&raw, &base, 1).unwrap().unwrap();
             prop_assert_eq!(&decompress(&delta, Some(&base), raw.len() as u64).unwrap(), &raw);
             let mut bad = plain.clone();
@@ -203,6 +243,9 @@ mod tests {
             // Either the frame says so, or the two digests do.
             let opened = open_part(&bad, Digest::of(&plain), None, raw.len() as u64, Digest::of(&raw));
             prop_assert!(opened.is_err());
+            prop_assert!(undoes_to(&delta, Some(&base), &raw));
+            prop_assert!(!undoes_to(&plain, None, &[&raw[..], b"x"].concat()));
+            prop_assert!(!undoes_to(&plain[..plain.len() - 1], None, &raw));
         }
     }
 }

@@ -1,0 +1,82 @@
+//! From the bytes of a part to what is stored: hash, compress, or find it unchanged. Pure work for
+//! the CPU.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Kind, Result};
+use crate::integrity::codec;
+use crate::integrity::rows::{self, Tally};
+use crate::model::{BasePart, Digest, Part, RowFormat};
+
+/// Which heap range a part belongs to, and its place within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    pub from: u64,
+    pub to: u64,
+    pub index: usize,
+}
+
+/// A part ready to be stored.
+#[derive(Debug)]
+pub struct Sealed {
+    pub part: Part,
+    pub stored: Bytes,
+}
+
+/// Hashes and counts the bytes of a part.
+pub fn measure(format: RowFormat, raw: &[u8]) -> Result<(Digest, Tally)> {
+    let tally = rows::tally(format, raw)
+        .map_err(|e| Error::new(Kind::Postgres, "rows from the server make no whole part").caused_by(e))?;
+    Ok((Digest::of(raw), tally))
+}
+
+/// A delta must stay below this share of what the plain part would take.
+const DELTA_SHARE: u64 = 2;
+
+/// Compresses a part: as a delta where a base is given and that pays, else plain. Each is undone
+/// and compared before anything leaves this process, so that a fault of the compressor or of memory
+/// cannot reach a store.
+pub fn compress(
+    raw: &[u8],
+    digest: Digest,
+    tally: Tally,
+    slot: Slot,
+    base: Option<(&BasePart, &[u8])>,
+    level: i32,
+) -> Result<Sealed> {
+    let sealed = |stored: Vec<u8>, base: Option<Digest>| Sealed {
+        part: Part {
+            digest,
+            base,
+            stored_digest: Digest::of(&stored),
+            stored: stored.len() as u64,
+            raw: raw.len() as u64,
+            rows: tally.rows,
+            row_digest: tally.digest,
+            from: slot.from,
+            to: slot.to,
+        },
+        stored: stored.into(),
+    };
+    if let Some((base, base_raw)) = base
+        && let Some(delta) = codec::compress_delta(raw, base_raw, level)?
+    {
+        // What the plain part would take is told by the ratio of its base.
+        let plain = (raw.len() as u64).saturating_mul(base.stored) / base.raw.max(1);
+        if (delta.len() as u64).saturating_mul(DELTA_SHARE) <= plain {
+            check(&delta, Some(base_raw), raw)?;
+            return Ok(sealed(delta, Some(base.digest)));
+        }
+    }
+    let plain = codec::compress(raw, level)?;
+    check(&plain, None, raw)?;
+    Ok(sealed(plain, None))
+}
+
+fn check(stored: &[u8], base: Option<&[u8]>, raw: &[u8]) -> Result<()> {
+    match codec::undoes_to(stored, base, raw) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Bug, "a compressed part does not give its bytes back")
+            .hint("nothing was stored; this machine's memory may be faulty, or zstd is")),
+    }
+}

@@ -1,0 +1,362 @@
+//! Workers: each holds one session on the snapshot and takes range after range until none is left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::cutter::Cutter;
+use super::previous::Previous;
+use super::sealing::{self, Sealed, Slot};
+use super::table::TableWork;
+use crate::error::{Attempt, Error, Kind, Result};
+use crate::integrity::{codec, history};
+use crate::model::{BasePart, Event, GenerationId, Manifest, Part, PartName, RowFormat, Sink};
+use crate::postgres::copy::{Selection, block_range};
+use crate::postgres::{Session, quote};
+use crate::snapshot::cache::Cache;
+use crate::snapshot::lane::{Lane, PutError};
+use crate::store::{ObjectStore, keys};
+
+/// Bytes of compressed parts that may wait for their stores, for each job.
+const UPLOAD_BUDGET: usize = 12 << 20;
+
+/// What every worker shares.
+pub struct Floor {
+    pub database: String,
+    pub generation: GenerationId,
+    pub tables: Vec<Arc<TableWork>>,
+    /// `(table, from, to)`, the largest tables first.
+    pub queue: Vec<(usize, u64, u64)>,
+    pub next: AtomicUsize,
+    pub lanes: Vec<Arc<Lane>>,
+    /// The previous snapshot of the generation, and where its objects are.
+    pub previous: Option<(Manifest, Arc<dyn ObjectStore>)>,
+    pub row_format: RowFormat,
+    pub part_size: u64,
+    pub level: i32,
+    pub cache: Option<Cache>,
+    pub sink: Arc<dyn Sink>,
+    /// Parts that are being hashed and compressed: as many as there are jobs, which bounds memory.
+    pub sealing: Arc<Semaphore>,
+    /// KiB of compressed parts under way to the stores.
+    pub uploads: Arc<Semaphore>,
+    pub upload_kib: u32,
+}
+
+impl Floor {
+    /// Permits for compressed bytes under way, in KiB.
+    pub fn upload_budget(jobs: usize) -> u32 {
+        u32::try_from(jobs * (UPLOAD_BUDGET >> 10)).unwrap_or(u32::MAX >> 8)
+    }
+
+    /// Works on ranges until the queue is empty and everything read is stored.
+    pub async fn work(self: Arc<Self>, session: Session) -> Result<()> {
+        let mut sealing = JoinSet::new();
+        while let Some(&(table, from, to)) =
+            self.queue.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
+            while let Some(done) = sealing.try_join_next() {
+                joined(done)?;
+            }
+            let table = Arc::clone(&self.tables[table]);
+            self.range(&session, &table, from, to, &mut sealing)
+                .await
+                .map_err(|e| e.during(format!("snapshot of {}", table.label())))?;
+        }
+        while let Some(done) = sealing.join_next().await {
+            joined(done)?;
+        }
+        Ok(())
+    }
+
+    async fn range(
+        self: &Arc<Self>,
+        session: &Session,
+        table: &Arc<TableWork>,
+        from: u64,
+        to: u64,
+        sealing: &mut JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let previous = table.previous.get_or_try_init(|| self.read_previous(table)).await?;
+        if table.probed && table.probe_pays(from) {
+            let same = self.unchanged(session, table, previous, from, to).await?;
+            table.note_probe(!same);
+            if same {
+                return self.keep_range(table, previous, from, to).await;
+            }
+        }
+        let selection = Selection {
+            table: &table.plan.relation.name,
+            columns: &table.plan.columns.copied,
+            blocks: (table.plan.range_blocks > 0).then_some((from, to)),
+            condition: table.plan.relation.condition.as_deref(),
+            format: self.row_format,
+        };
+        let mut copy = session.copy_out(&selection.copy_out(), &table.label()).await?;
+        let expected = self.part_size.min((table.plan.blocks - from.min(table.plan.blocks)) * 8192);
+        let mut cutter = Cutter::new(self.row_format, self.part_size * 2, expected);
+        let mut index = 0;
+        while let Some(chunk) = copy.next().await? {
+            for raw in cutter.push(&chunk)? {
+                self.hand_over(table, Slot { from, to, index }, raw, sealing).await;
+                index += 1;
+            }
+        }
+        if let Some(raw) = cutter.finish()? {
+            self.hand_over(table, Slot { from, to, index }, raw, sealing).await;
+        }
+        self.end(table).await
+    }
+
+    /// The table's previous list. One that cannot be had only means that everything is read and
+    /// nothing is known.
+    async fn read_previous(&self, table: &TableWork) -> Result<Previous> {
+        let (Some((manifest, store)), Some(then)) = (&self.previous, &table.then) else {
+            return Ok(Previous::default());
+        };
+        let list = history::read_list(&**store, manifest, then)
+            .await
+            .map_err(|e| e.hint("`drctl verify` tells what is damaged; `drctl snapshot --full` starts afresh"))?;
+        Ok(Previous::new(list))
+    }
+
+    /// Asks whether the rows of a range are those of the previous snapshot: none is as young as its
+    /// xmin, and there are as many. Row versions never change in place or move, so every version
+    /// visible now was visible then, and equal numbers leave no room for a deletion.
+    async fn unchanged(
+        &self,
+        session: &Session,
+        table: &TableWork,
+        previous: &Previous,
+        from: u64,
+        to: u64,
+    ) -> Result<bool> {
+        let Some(xmin) = self.previous.as_ref().and_then(|(m, _)| m.source.xmin.parse::<u64>().ok())
+        else {
+            return Ok(false);
+        };
+        let xmin = xmin & 0xFFFF_FFFF;
+        let sql = format!(
+            "SELECT count(*), coalesce(min(age(xmin)), 2147483647) > age('{xmin}'::xid)
+               FROM ONLY {} {}",
+            quote::table(&table.plan.relation.name),
+            block_range(from, to)
+        );
+        let row = session.one(&sql).await?;
+        let then: u64 = previous.range(from).iter().map(|p| p.rows).sum();
+        Ok(row.number::<u64>(0)? == then && row.text(1)? == "t")
+    }
+
+    /// Takes a range over from the previous snapshot.
+    async fn keep_range(
+        &self,
+        table: &Arc<TableWork>,
+        previous: &Previous,
+        from: u64,
+        to: u64,
+    ) -> Result<()> {
+        let (mut rows, mut bytes) = (0, 0);
+        for (index, part) in previous.range(from).iter().enumerate() {
+            (rows, bytes) = (rows + part.rows, bytes + part.raw);
+            table.record(Slot { from, to, index }, part.clone(), previous.base_of(part).cloned());
+        }
+        self.progress(table, rows, bytes);
+        self.end(table).await
+    }
+
+    /// Gives a part to a task of its own, once there is room for it.
+    async fn hand_over(
+        self: &Arc<Self>,
+        table: &Arc<TableWork>,
+        slot: Slot,
+        raw: Vec<u8>,
+        sealing: &mut JoinSet<Result<()>>,
+    ) {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.sealing).acquire_owned().await.ok();
+        table.begin();
+        let (floor, table) = (Arc::clone(self), Arc::clone(table));
+        sealing.spawn(async move {
+            let label = format!("{} (blocks {} to {})", table.label(), slot.from, slot.to);
+            floor
+                .seal(&table, slot, raw, permit)
+                .await
+                .map_err(|e| e.during(format!("store rows of {label}")))
+        });
+    }
+
+    async fn seal(
+        self: &Arc<Self>,
+        table: &Arc<TableWork>,
+        slot: Slot,
+        raw: Vec<u8>,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Result<()> {
+        let raw_len = raw.len() as u64;
+        let digest_only = |raw: Vec<u8>| (crate::model::Digest::of(&raw), raw);
+        let (digest, raw) = blocking(move || Ok(digest_only(raw))).await?;
+        let previous = table.previous.get();
+        if let Some(part) = previous.and_then(|p| p.with_digest(digest)) {
+            let base = previous.and_then(|p| p.base_of(part)).cloned();
+            table.record(slot, part.clone(), base);
+            self.progress(table, part.rows, raw_len);
+            drop(permit);
+            return self.end(table).await;
+        }
+        let base = match previous.and_then(|p| p.base_for(slot)) {
+            Some(base) => self.fetch_base(&base).await.map(|raw| (base, raw)),
+            None => None,
+        };
+        let (format, level) = (self.row_format, self.level);
+        let (sealed, base) = blocking(move || {
+            let tally = sealing::measure(format, &raw)?.1;
+            let with = base.as_ref().map(|(base, raw)| (base, raw.as_slice()));
+            let sealed = sealing::compress(&raw, digest, tally, slot, with, level)?;
+            Ok((sealed, base.map(|(base, _)| base)))
+        })
+        .await?;
+        let base = base.filter(|b| sealed.part.base == Some(b.digest));
+        // The uncompressed bytes are gone; what waits now is counted by its compressed size.
+        let kib = u32::try_from(sealed.part.stored >> 10).unwrap_or(u32::MAX).clamp(1, self.upload_kib);
+        let upload = Arc::clone(&self.uploads).acquire_many_owned(kib).await.ok();
+        drop(permit);
+        self.store(&sealed).await?;
+        drop(upload);
+        table.count_new(sealed.part.stored);
+        let rows = sealed.part.rows;
+        table.record(slot, sealed.part, base);
+        self.progress(table, rows, raw_len);
+        self.end(table).await
+    }
+
+    /// Puts a sealed part into every store that is still there.
+    async fn store(&self, sealed: &Sealed) -> Result<()> {
+        let key = keys::part_key(&self.database, &self.generation, sealed.part.name());
+        if let Some(cache) = &self.cache
+            && sealed.part.base.is_none()
+        {
+            cache.put(&key, &sealed.stored).await;
+        }
+        put_everywhere(&self.lanes, &key, &sealed.stored, sealed.part.stored_digest).await
+    }
+
+    /// The uncompressed bytes of a base, or `None`: then the part is stored plain.
+    async fn fetch_base(&self, base: &BasePart) -> Option<Vec<u8>> {
+        let name = PartName { digest: base.digest, base: None };
+        let key = keys::part_key(&self.database, &self.generation, name);
+        let open = |stored: Bytes, base: BasePart| {
+            blocking(move || {
+                codec::open_part(&stored, base.stored_digest, None, base.raw, base.digest)
+            })
+        };
+        if let Some(cache) = &self.cache
+            && let Some(stored) = cache.get(&key).await
+            && let Ok(raw) = open(stored, base.clone()).await
+        {
+            return Some(raw);
+        }
+        for lane in self.lanes.iter().filter(|l| !l.is_lost()) {
+            if let Ok(object) = lane.store.get(&key).await
+                && let Ok(raw) = open(object.bytes.clone(), base.clone()).await
+            {
+                if let Some(cache) = &self.cache {
+                    cache.put(&key, &object.bytes).await;
+                }
+                return Some(raw);
+            }
+        }
+        None
+    }
+
+    fn progress(&self, table: &TableWork, rows: u64, bytes: u64) {
+        self.sink.emit(Event::TableProgress { table: table.label(), rows, bytes });
+    }
+
+    /// Counts a range or part as done; the last one tells that the table is.
+    async fn end(&self, table: &Arc<TableWork>) -> Result<()> {
+        if table.end() {
+            self.sink.emit(Event::TableEnded {
+                table: table.label(),
+                rows: 0,
+                raw_bytes: 0,
+                new_bytes: table.new_counts().0,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Puts an object into every lane that is not lost. Fails only when none is left, or on a conflict.
+pub async fn put_everywhere(
+    lanes: &[Arc<Lane>],
+    key: &str,
+    stored: &Bytes,
+    stored_digest: crate::model::Digest,
+) -> Result<()> {
+    let live = lanes.iter().filter(|l| !l.is_lost());
+    let outcomes =
+        join_all(live.map(async |lane| (lane, lane.ensure(key, stored, stored_digest).await))).await;
+    for (lane, outcome) in outcomes {
+        match outcome {
+            Ok(()) => {}
+            Err(PutError::Conflict(what)) => {
+                return Err(Error::new(Kind::Failed, what).caused_by(StartAfresh));
+            }
+            Err(PutError::Failed(e)) => lane.lose(e),
+        }
+    }
+    match lanes.iter().any(|l| !l.is_lost()) {
+        true => Ok(()),
+        false => Err(all_lost(lanes)),
+    }
+}
+
+/// Marks the one failure that a new generation mends.
+#[derive(Debug)]
+pub struct StartAfresh;
+
+impl std::fmt::Display for StartAfresh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the generation cannot take it")
+    }
+}
+
+impl std::error::Error for StartAfresh {}
+
+/// No store is left to write to.
+pub fn all_lost(lanes: &[Arc<Lane>]) -> Error {
+    let mut error = Error::new(Kind::Storage, "no store is left to write to");
+    for lane in lanes {
+        if let Some(loss) = lane.take_loss() {
+            error = Error::new(
+                Kind::Storage,
+                format!("{}; store `{}` failed", error.what(), lane.name()),
+            )
+            .caused_by(loss);
+        }
+    }
+    error
+}
+
+/// Runs work for the CPU where it does not hold up the others.
+pub async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(f).await.attempt(Kind::Bug, || "run work on another thread".to_owned())?
+}
+
+fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    done.attempt(Kind::Bug, || "wait for a part".to_owned())?
+}
+
+/// The parts and bases of a finished list, each name once.
+pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, crate::model::Digest)> {
+    let parts = list.parts.iter().map(|p: &Part| (p.name(), p.stored, p.stored_digest));
+    let bases = list.bases.iter().map(|b| (b.name(), b.stored, b.stored_digest));
+    let mut all: Vec<_> = parts.chain(bases).collect();
+    all.sort_by_key(|(name, ..)| *name);
+    all.dedup_by_key(|(name, ..)| *name);
+    all
+}

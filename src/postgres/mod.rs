@@ -1,1 +1,13 @@
-//! (to be written)
+//! PostgreSQL as a client sees it: connecting (TLS), sessions, poolers and the stock programs.
+
+mod connect;
+mod conninfo;
+mod error;
+mod passfile;
+mod session;
+mod tls;
+
+pub use connect::connect;
+pub use conninfo::{Conninfo, Endpoint, Host};
+pub use error::{ConnectionLost, ServerError, is_connection_lost, sqlstate};
+pub use session::{Row, Session};

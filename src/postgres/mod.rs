@@ -1,6 +1,18 @@
-//! PostgreSQL: connecting, what a server and its catalogue say, rows in and out, and its programs.
+//! PostgreSQL as a client sees it: connecting (TLS), sessions, poolers, what a server and its
+//! catalogue say, rows in and out, and the stock programs.
 
 pub mod catalog;
+mod connect;
+mod conninfo;
 pub mod copy;
+mod error;
+mod passfile;
 pub mod quote;
+mod session;
 pub mod session_settings;
+mod tls;
+
+pub use connect::connect;
+pub use conninfo::{Conninfo, Endpoint, Host};
+pub use error::{ConnectionLost, ServerError, is_connection_lost, sqlstate};
+pub use session::{Row, Session};

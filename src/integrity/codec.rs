@@ -68,7 +68,9 @@ pub fn compress_delta(raw: &[u8], base: &[u8], level: i32) -> Result<Option<Vec<
         c.set_parameter(CParameter::ChecksumFlag(true))?;
         c.set_parameter(CParameter::WindowLog(window_log))?;
         c.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
-        c.set_parameter(CParameter::LdmHashLog(window_log.saturating_sub(DELTA_HASH_RATE_LOG).max(10)))?;
+        c.set_parameter(CParameter::LdmHashLog(
+            window_log.saturating_sub(DELTA_HASH_RATE_LOG).max(10),
+        ))?;
         c.set_parameter(CParameter::LdmHashRateLog(DELTA_HASH_RATE_LOG))?;
         c.ref_prefix(base)?;
         let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(raw.len()));

@@ -154,8 +154,9 @@ pub async fn read_list(
     table: &Table,
 ) -> Result<PartList> {
     let key = keys::list_key(&manifest.database, &manifest.generation, table.list);
-    let during =
-        |e: Error| e.during(format!("read the part list of {} in store `{}`", table.name, store.name()));
+    let during = |e: Error| {
+        e.during(format!("read the part list of {} in store `{}`", table.name, store.name()))
+    };
     let object = store.get(&key).await.map_err(|e| during(e.into()))?;
     let list = open_list(&object.bytes, table).map_err(during)?;
     Ok(list)

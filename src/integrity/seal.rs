@@ -97,15 +97,18 @@ pub fn open(bytes: &[u8], keys: &Keys) -> Result<Manifest> {
         .strip_prefix(MARK)
         .and_then(|l| l.strip_suffix(b"}\n"))
         .ok_or_else(|| damaged("its last line is not a seal"))?;
-    let seal: Seal =
-        serde_json::from_slice(json).map_err(|e| damaged("its seal cannot be read").caused_by(e))?;
+    let seal: Seal = serde_json::from_slice(json)
+        .map_err(|e| damaged("its seal cannot be read").caused_by(e))?;
     // A seal has one spelling, so that no byte of the file can change unseen.
     if seal_line(&seal)? != line {
         return Err(damaged("its seal is not as drctl writes it"));
     }
     let seen = Digest::of(body);
     if seen != seal.digest {
-        return Err(damaged(format!("its bytes have the SHA-256 {seen}, its seal says {}", seal.digest)));
+        return Err(damaged(format!(
+            "its bytes have the SHA-256 {seen}, its seal says {}",
+            seal.digest
+        )));
     }
     check_signature(body, &seal, keys)?;
     #[derive(Deserialize)]
@@ -130,7 +133,10 @@ fn check_signature(body: &[u8], seal: &Seal, keys: &Keys) -> Result<()> {
     }
     let bytes = seal.signature.as_deref().and_then(|s| BASE64.decode(s).ok());
     let Some(signature) = bytes.and_then(|b| Signature::from_slice(&b).ok()) else {
-        return Err(Error::new(Kind::Unverified, "it is not signed, and trusted keys are configured"));
+        return Err(Error::new(
+            Kind::Unverified,
+            "it is not signed, and trusted keys are configured",
+        ));
     };
     match keys.trusted.iter().any(|k| k.verify_strict(body, &signature).is_ok()) {
         true => Ok(()),

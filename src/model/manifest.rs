@@ -125,6 +125,8 @@ pub struct Table {
     /// differ in another database (hash partitions by enum).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_through: Option<TableName>,
+    /// Heap blocks in each range of its list, kept within a generation; 0: read as one range.
+    pub range_blocks: u64,
     /// Digest of the part list's JSON.
     pub list: Digest,
     /// SHA-256 of the stored (compressed) list.

@@ -78,7 +78,11 @@ pub struct CopyOut {
 impl CopyOut {
     /// The next bytes, or `None` when the server said that all was sent.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.stream.next().await.transpose().map_err(|e| error::wrap(e, format!("read {}", self.what)))
+        self.stream
+            .next()
+            .await
+            .transpose()
+            .map_err(|e| error::failed(format!("read {}", self.what), &e))
     }
 }
 
@@ -96,14 +100,21 @@ impl CopyIn {
     pub async fn send(&mut self, mut bytes: Bytes) -> Result<()> {
         while !bytes.is_empty() {
             let some = bytes.split_to(MESSAGE.min(bytes.len()));
-            self.sink.feed(some).await.map_err(|e| error::wrap(e, format!("load {}", self.what)))?;
+            self.sink
+                .feed(some)
+                .await
+                .map_err(|e| error::failed(format!("load {}", self.what), &e))?;
         }
         Ok(())
     }
 
     /// Ends the copy; gives the number of rows that the server took.
     pub async fn finish(mut self) -> Result<u64> {
-        self.sink.as_mut().finish().await.map_err(|e| error::wrap(e, format!("load {}", self.what)))
+        self.sink
+            .as_mut()
+            .finish()
+            .await
+            .map_err(|e| error::failed(format!("load {}", self.what), &e))
     }
 }
 
@@ -114,7 +125,7 @@ impl Session {
             .client()
             .copy_out(sql)
             .await
-            .map_err(|e| error::wrap(e, format!("read {what}")))?;
+            .map_err(|e| error::failed(format!("read {what}"), &e))?;
         Ok(CopyOut { stream: Box::pin(stream), what: what.to_owned() })
     }
 
@@ -124,7 +135,7 @@ impl Session {
             .client()
             .copy_in(sql)
             .await
-            .map_err(|e| error::wrap(e, format!("load {what}")))?;
+            .map_err(|e| error::failed(format!("load {what}"), &e))?;
         Ok(CopyIn { sink: Box::pin(sink), what: what.to_owned() })
     }
 }

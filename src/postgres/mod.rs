@@ -7,6 +7,8 @@ mod conninfo;
 pub mod copy;
 mod error;
 mod passfile;
+pub mod pooler;
+pub mod programs;
 pub mod quote;
 mod session;
 pub mod session_settings;

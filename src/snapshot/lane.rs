@@ -62,6 +62,10 @@ impl Lane {
         }
     }
 
+    pub fn sink(&self) -> &dyn Sink {
+        &*self.sink
+    }
+
     pub fn name(&self) -> &str {
         self.store.name()
     }
@@ -83,10 +87,8 @@ impl Lane {
     pub fn lose(&self, error: Error) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.is_none() {
-            self.sink.emit(Event::StoreLost {
-                store: self.name().to_owned(),
-                error: error.one_line(),
-            });
+            self.sink
+                .emit(Event::StoreLost { store: self.name().to_owned(), error: error.one_line() });
             *lost = Some(error);
         }
     }
@@ -150,7 +152,10 @@ impl Lane {
 }
 
 fn vanished(store: &dyn ObjectStore, key: &str) -> Error {
-    Error::new(Kind::Storage, format!("{key} in store `{}` vanished while it was looked at", store.name()))
+    Error::new(
+        Kind::Storage,
+        format!("{key} in store `{}` vanished while it was looked at", store.name()),
+    )
 }
 
 /// Lists the parts and lists of a generation.
@@ -160,7 +165,9 @@ pub async fn list_generation(
     generation: &GenerationId,
 ) -> Result<Arrived> {
     let mut all = Arrived::new();
-    for prefix in [keys::parts_prefix(database, generation), keys::lists_prefix(database, generation)] {
+    for prefix in
+        [keys::parts_prefix(database, generation), keys::lists_prefix(database, generation)]
+    {
         let mut listing = store.list(&prefix);
         while let Some(listed) = listing.try_next().await? {
             all.insert(listed.key, listed.size);

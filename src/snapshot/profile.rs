@@ -24,10 +24,7 @@ const SUPABASE: &[(&str, &str)] = &[
 ];
 
 /// Tables of taken schemas that record how far the provider has migrated its own schema.
-const SUPABASE_ROWS: &[(&str, &str)] = &[
-    ("auth", "schema_migrations"),
-    ("storage", "migrations"),
-];
+const SUPABASE_ROWS: &[(&str, &str)] = &[("auth", "schema_migrations"), ("storage", "migrations")];
 
 /// Why a whole schema is left out under this profile.
 pub fn schema_left_out(profile: Profile, schema: &str) -> Option<&'static str> {

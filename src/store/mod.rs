@@ -5,6 +5,7 @@ pub mod conformance;
 mod file;
 pub mod keys;
 mod memory;
+pub mod mirror;
 mod port;
 
 pub use file::FileStore;

@@ -14,8 +14,20 @@ const FIRST_USER_OID: u32 = 16_384;
 /// Built-in types whose text depends on more than their bytes: names that can change, roles, or the
 /// server's locale.
 const UNSTABLE: &[&str] = &[
-    "aclitem", "money", "regclass", "regcollation", "regconfig", "regdatabase", "regdictionary",
-    "regnamespace", "regoper", "regoperator", "regproc", "regprocedure", "regrole", "regtype",
+    "aclitem",
+    "money",
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdatabase",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
 ];
 
 /// A table's columns as a snapshot needs them.

@@ -7,7 +7,7 @@ mod surroundings;
 
 pub use columns::{Columns, columns};
 pub use relations::{Relation, RelationKind, relations};
-pub use server::{Server, Window, server, window};
+pub use server::{OLDEST, Server, Window, server, window};
 pub use surroundings::{
     Sequences, extensions, large_object_count, large_objects_query, roles, sequence_values,
 };

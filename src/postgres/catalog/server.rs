@@ -48,7 +48,8 @@ pub struct Window {
 
 /// Asks a server who it is.
 pub async fn server(session: &Session) -> Result<Server> {
-    let version_num: u32 = session.one("SELECT current_setting('server_version_num')").await?.number(0)?;
+    let version_num: u32 =
+        session.row("SELECT current_setting('server_version_num')").await?.number(0)?;
     // 15 added datlocprovider and daticulocale, 17 renamed the latter to datlocale.
     let locale = match version_num {
         ..150_000 => "'c', NULL",
@@ -56,7 +57,7 @@ pub async fn server(session: &Session) -> Result<Server> {
         _ => "d.datlocprovider, d.datlocale",
     };
     let row = session
-        .one(&format!(
+        .row(&format!(
             "SELECT current_setting('server_version'), d.datname, d.oid,
                     pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
                     current_setting('block_size'), pg_is_in_recovery(),
@@ -97,7 +98,7 @@ pub async fn server(session: &Session) -> Result<Server> {
 
 /// `None` where the role may not ask; that only means that every range is read.
 async fn identifier(session: &Session) -> Option<String> {
-    let row = session.one("SELECT system_identifier FROM pg_control_system()").await.ok()?;
+    let row = session.row("SELECT system_identifier FROM pg_control_system()").await.ok()?;
     row.get(0).map(str::to_owned)
 }
 
@@ -106,11 +107,11 @@ async fn identifier(session: &Session) -> Option<String> {
 /// they differ or cannot be read it is unknown.
 async fn timeline(session: &Session, in_recovery: bool) -> Option<u32> {
     if !in_recovery {
-        let row = session.one("SELECT pg_walfile_name(pg_current_wal_lsn())").await.ok()?;
+        let row = session.row("SELECT pg_walfile_name(pg_current_wal_lsn())").await.ok()?;
         return u32::from_str_radix(row.get(0)?.get(..8)?, 16).ok();
     }
     let row = session
-        .one(
+        .row(
             "SELECT (SELECT received_tli FROM pg_stat_wal_receiver),
                     (SELECT timeline_id FROM pg_control_checkpoint())",
         )
@@ -129,7 +130,7 @@ pub async fn window(session: &Session, in_recovery: bool) -> Result<Window> {
         false => "pg_current_wal_insert_lsn()",
     };
     let row = session
-        .one(&format!(
+        .row(&format!(
             "SELECT pg_snapshot_xmin(s), pg_snapshot_xmax(s), {position},
                     to_char(statement_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
                FROM pg_current_snapshot() s"

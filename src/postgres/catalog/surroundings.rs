@@ -32,7 +32,7 @@ pub async fn sequence_values(session: &Session, names: &[TableName]) -> Result<S
 }
 
 pub async fn large_object_count(session: &Session) -> Result<u64> {
-    session.one("SELECT count(*) FROM pg_largeobject_metadata").await?.number(0)
+    session.row("SELECT count(*) FROM pg_largeobject_metadata").await?.number(0)
 }
 
 /// A query that gives every large object in chunks of 1 MiB: `(oid, chunk number, bytes)`, in order.

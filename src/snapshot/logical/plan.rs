@@ -71,7 +71,7 @@ fn first_match<'a>(patterns: &'a [String], text: &str) -> Option<&'a String> {
 /// out, with reasons.
 pub fn scope(relations: &[Relation], config: &DatabaseConfig, in_recovery: bool) -> Scope {
     let mut scope = Scope::default();
-    let mut out = |scope: &mut Scope, what: String, reason: String| {
+    let out = |scope: &mut Scope, what: String, reason: String| {
         let line = LeftOut { what, reason };
         if !scope.left_out.contains(&line) {
             scope.left_out.push(line);
@@ -122,7 +122,8 @@ pub fn scope(relations: &[Relation], config: &DatabaseConfig, in_recovery: bool)
             continue;
         }
         if relation.unlogged && in_recovery && relation.kind == RelationKind::Table {
-            let reason = "unlogged table: a standby does not have its rows; the definition is taken";
+            let reason =
+                "unlogged table: a standby does not have its rows; the definition is taken";
             out(&mut scope, format!("rows of {full}"), reason.to_owned());
             continue;
         }

@@ -12,7 +12,6 @@ use super::plan::TablePlan;
 /// A table's part list, indexed.
 #[derive(Debug, Default)]
 pub struct Previous {
-    pub range_blocks: u64,
     by_range: BTreeMap<u64, Vec<Part>>,
     by_digest: HashMap<Digest, Part>,
     bases: HashMap<Digest, BasePart>,
@@ -20,7 +19,7 @@ pub struct Previous {
 
 impl Previous {
     pub fn new(list: PartList) -> Self {
-        let mut previous = Self { range_blocks: list.range_blocks, ..Self::default() };
+        let mut previous = Self::default();
         for base in list.bases {
             previous.bases.insert(base.digest, base);
         }
@@ -97,6 +96,7 @@ pub fn may_probe(
         && then.oid == now.relation.oid
         && then.relfilenode == now.relation.relfilenode
         && then.relfilenode != 0
+        && then.range_blocks == now.range_blocks
         && then.definition == now.columns.definition
         && then.columns == now.columns.copied
         && then.condition.is_none()

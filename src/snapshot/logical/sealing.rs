@@ -25,8 +25,9 @@ pub struct Sealed {
 
 /// Hashes and counts the bytes of a part.
 pub fn measure(format: RowFormat, raw: &[u8]) -> Result<(Digest, Tally)> {
-    let tally = rows::tally(format, raw)
-        .map_err(|e| Error::new(Kind::Postgres, "rows from the server make no whole part").caused_by(e))?;
+    let tally = rows::tally(format, raw).map_err(|e| {
+        Error::new(Kind::Postgres, "rows from the server make no whole part").caused_by(e)
+    })?;
     Ok((Digest::of(raw), tally))
 }
 

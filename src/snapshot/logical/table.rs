@@ -106,11 +106,10 @@ impl TableWork {
 
     /// The list and the sums, once nothing is under way.
     pub fn finish(&self) -> Finished {
-        let parts: Vec<Part> = std::mem::take(
-            &mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner),
-        )
-        .into_values()
-        .collect();
+        let parts: Vec<Part> =
+            std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_values()
+                .collect();
         let used: BTreeSet<_> = parts.iter().filter_map(|p| p.base).collect();
         let bases: Vec<BasePart> =
             std::mem::take(&mut *self.bases.lock().unwrap_or_else(PoisonError::into_inner))

@@ -118,9 +118,9 @@ impl Floor {
         let (Some((manifest, store)), Some(then)) = (&self.previous, &table.then) else {
             return Ok(Previous::default());
         };
-        let list = history::read_list(&**store, manifest, then)
-            .await
-            .map_err(|e| e.hint("`drctl verify` tells what is damaged; `drctl snapshot --full` starts afresh"))?;
+        let list = history::read_list(&**store, manifest, then).await.map_err(|e| {
+            e.hint("`drctl verify` tells what is damaged; `drctl snapshot --full` starts afresh")
+        })?;
         Ok(Previous::new(list))
     }
 
@@ -135,7 +135,8 @@ impl Floor {
         from: u64,
         to: u64,
     ) -> Result<bool> {
-        let Some(xmin) = self.previous.as_ref().and_then(|(m, _)| m.source.xmin.parse::<u64>().ok())
+        let Some(xmin) =
+            self.previous.as_ref().and_then(|(m, _)| m.source.xmin.parse::<u64>().ok())
         else {
             return Ok(false);
         };
@@ -146,7 +147,7 @@ impl Floor {
             quote::table(&table.plan.relation.name),
             block_range(from, to)
         );
-        let row = session.one(&sql).await?;
+        let row = session.row(&sql).await?;
         let then: u64 = previous.range(from).iter().map(|p| p.rows).sum();
         Ok(row.number::<u64>(0)? == then && row.text(1)? == "t")
     }
@@ -221,7 +222,8 @@ impl Floor {
         .await?;
         let base = base.filter(|b| sealed.part.base == Some(b.digest));
         // The uncompressed bytes are gone; what waits now is counted by its compressed size.
-        let kib = u32::try_from(sealed.part.stored >> 10).unwrap_or(u32::MAX).clamp(1, self.upload_kib);
+        let kib =
+            u32::try_from(sealed.part.stored >> 10).unwrap_or(u32::MAX).clamp(1, self.upload_kib);
         let upload = Arc::clone(&self.uploads).acquire_many_owned(kib).await.ok();
         drop(permit);
         self.store(&sealed).await?;
@@ -299,7 +301,8 @@ pub async fn put_everywhere(
 ) -> Result<()> {
     let live = lanes.iter().filter(|l| !l.is_lost());
     let outcomes =
-        join_all(live.map(async |lane| (lane, lane.ensure(key, stored, stored_digest).await))).await;
+        join_all(live.map(async |lane| (lane, lane.ensure(key, stored, stored_digest).await)))
+            .await;
     for (lane, outcome) in outcomes {
         match outcome {
             Ok(()) => {}
@@ -343,8 +346,12 @@ pub fn all_lost(lanes: &[Arc<Lane>]) -> Error {
 }
 
 /// Runs work for the CPU where it does not hold up the others.
-pub async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(f).await.attempt(Kind::Bug, || "run work on another thread".to_owned())?
+pub async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(f)
+        .await
+        .attempt(Kind::Bug, || "run work on another thread".to_owned())?
 }
 
 fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

@@ -1,0 +1,338 @@
+//! The logical engine: rows through parallel COPY, everything else through pg_dump, all on one
+//! exported snapshot.
+
+mod archive;
+mod committing;
+mod cutter;
+mod plan;
+mod previous;
+mod sealing;
+mod source;
+mod table;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
+
+use self::plan::TablePlan;
+use self::source::Source;
+use self::table::TableWork;
+use self::worker::{Floor, StartAfresh};
+use super::cache::Cache;
+use super::lane::Lane;
+use super::opening::{self, Course, Opened};
+use crate::config::DatabaseConfig;
+use crate::error::{Error, Kind, Result};
+use crate::integrity::seal::Keys;
+use crate::model::{
+    Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome, TableName,
+};
+use crate::postgres::programs::{Program, Tool};
+use crate::postgres::{Conninfo, catalog, pooler};
+use crate::store::ObjectStore;
+
+/// What a snapshot needs to know.
+pub struct Request {
+    pub project: String,
+    pub config: DatabaseConfig,
+    pub conninfo: Conninfo,
+    /// The configured stores, nearest first.
+    pub stores: Vec<Arc<dyn ObjectStore>>,
+    pub keys: Keys,
+    /// Begin a new generation.
+    pub full: bool,
+    pub now: DateTime<Utc>,
+    /// Keeps two ids of the same second apart.
+    pub random: u32,
+    pub sink: Arc<dyn Sink>,
+}
+
+/// What a snapshot came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub manifest: Manifest,
+    pub stores: Vec<StoreOutcome>,
+}
+
+/// What a snapshot would do.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// The generation that would go on, if any, and why a new one would begin.
+    pub generation: std::result::Result<GenerationId, &'static str>,
+    /// Tables with their bytes (heap and TOAST) and whether their ranges would be probed.
+    pub tables: Vec<(TableName, u64, bool)>,
+    pub sequences: usize,
+    pub materialized_views: usize,
+    pub left_out: Vec<LeftOut>,
+    /// Stores that could not be reached, with the reason.
+    pub lost: Vec<(String, String)>,
+}
+
+/// Takes one snapshot. Fails only if no store has it in the end.
+pub async fn take(request: &Request) -> Result<Outcome> {
+    match attempt(request, request.full).await {
+        Err(e) if asks_for_fresh_start(&e) && !request.full => {
+            let why = format!("{}; a new generation begins", e.one_line());
+            request.sink.notice(Level::Warning, why);
+            attempt(request, true).await
+        }
+        outcome => outcome,
+    }
+}
+
+fn asks_for_fresh_start(e: &Error) -> bool {
+    let first = e as &(dyn std::error::Error + 'static);
+    std::iter::successors(Some(first), |e| e.source()).any(|e| e.is::<StartAfresh>())
+}
+
+/// The course of a run, its stores and the snapshot that it builds upon.
+struct Start {
+    generation: GenerationId,
+    lanes: Vec<Arc<Lane>>,
+    previous: Option<(Manifest, Arc<dyn ObjectStore>)>,
+}
+
+fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Start {
+    let every =
+        chrono::TimeDelta::from_std(request.config.full_every).unwrap_or(chrono::TimeDelta::MAX);
+    let course = opening::course(&opened, full, every, request.config.row_format, request.now);
+    let (generation, fresh, from) = match course {
+        Course::GoOn { from } => {
+            let newest = opened[from].newest.as_ref().ok().and_then(Option::as_ref);
+            let generation = newest.map(|m| m.generation.clone());
+            // `course` chose the store because it has a newest snapshot.
+            let generation =
+                generation.unwrap_or_else(|| GenerationId::new(request.now, request.random));
+            (generation, false, Some(from))
+        }
+        Course::TakeUp { generation } => (generation, false, None),
+        Course::Begin { .. } => (GenerationId::new(request.now, request.random), true, None),
+    };
+    let mut previous = None;
+    let lanes = opened
+        .into_iter()
+        .enumerate()
+        .map(|(i, o)| {
+            let (newest, lost) = match o.newest {
+                Ok(newest) => (newest, None),
+                Err(e) => (None, Some(e)),
+            };
+            if from == Some(i) {
+                previous = newest.clone().map(|m| (m, Arc::clone(&o.store)));
+            }
+            let lane = Lane::new(
+                o.store,
+                newest,
+                &request.config.name,
+                &generation,
+                fresh,
+                Arc::clone(&request.sink),
+            );
+            if let Some(e) = lost {
+                lane.lose(e);
+            }
+            Arc::new(lane)
+        })
+        .collect();
+    Start { generation, lanes, previous }
+}
+
+/// Table entries of the previous snapshot by name.
+fn entries(previous: Option<&Manifest>) -> HashMap<TableName, crate::model::Table> {
+    let tables = previous.map(|m| m.tables.as_slice()).unwrap_or_default();
+    tables.iter().map(|t| (t.name.clone(), t.clone())).collect()
+}
+
+/// How the previous lists cut each table: relfilenode and blocks in a range.
+fn ranges_before(start: &Start) -> HashMap<TableName, (u32, u64)> {
+    let tables = start.previous.as_ref().map(|(m, _)| m.tables.as_slice()).unwrap_or_default();
+    tables.iter().map(|t| (t.name.clone(), (t.relfilenode, t.range_blocks))).collect()
+}
+
+async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
+    let sink = &request.sink;
+    let config = &request.config;
+    let id = SnapshotId::new(request.now, request.random);
+    sink.emit(Event::Started {
+        command: "snapshot".to_owned(),
+        database: config.name.clone(),
+        id: Some(id.to_string()),
+        at: request.now,
+    });
+    let (opened, opened_source) = tokio::join!(
+        opening::open(&request.stores, &request.keys, &config.name, &**sink),
+        open_source(request),
+    );
+    let start = start(request, opened, full);
+    if start.lanes.iter().all(|l| l.is_lost()) {
+        return Err(worker::all_lost(&start.lanes));
+    }
+    let (session, server) = opened_source?;
+    let major = server.version_num / 10_000;
+    let pg_dump = Program::find(Tool::PgDump, config.pg_bin.as_deref(), major).await?;
+    let pg_restore = Program::find(Tool::PgRestore, config.pg_bin.as_deref(), major).await?;
+
+    let before = ranges_before(&start);
+    let source = source::begin(session, server, config, &before).await?;
+    let floor = Arc::new(floor(request, &start, &source));
+    let mut sessions = Vec::with_capacity(config.jobs);
+    for _ in 0..config.jobs.min(floor.queue.len().max(1)) {
+        sessions.push(source.worker().await?);
+    }
+    sink.emit(Event::Planned {
+        tables: source.plans.len() as u64,
+        total_bytes: source.plans.iter().map(|p| p.relation.bytes + p.relation.toast_bytes).sum(),
+        total_rows: source.plans.iter().map(|p| p.relation.estimated_rows).sum(),
+    });
+
+    let work = async {
+        let workers = sessions.into_iter().map(|s| tokio::spawn(Arc::clone(&floor).work(s)));
+        let aborts: Vec<_> = workers.collect();
+        join_workers(aborts).await
+    };
+    // The coordinator's session is kept busy by none of this; a lost one must end the snapshot,
+    // since its locks are gone with it.
+    let everything = async {
+        tokio::try_join!(
+            work,
+            archive::dump(&source, config, &pg_dump, &pg_restore),
+            committing::surroundings(&source),
+        )
+    };
+    let ((), archive, surroundings) = tokio::select! {
+        done = everything => done?,
+        why = source.coordinator.closed() => {
+            return Err(why.during("hold the snapshot's locks").hint("run the snapshot again"));
+        }
+    };
+    let read = Utc::now();
+    if let Some(cache) = &floor.cache {
+        cache.keep_only(&config.name, start.generation.as_str()).await;
+    }
+    committing::commit(request, &start, &source, &floor, archive, surroundings, id, read).await
+}
+
+async fn join_workers(handles: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {
+    let mut set = tokio::task::JoinSet::new();
+    for handle in handles {
+        // A guard ends its worker when this future is dropped.
+        let guard = AbortOnDrop(handle);
+        set.spawn(async move {
+            let mut guard = guard;
+            (&mut guard.0).await
+        });
+    }
+    while let Some(done) = set.join_next().await {
+        match done {
+            Ok(Ok(outcome)) => outcome?,
+            Ok(Err(e)) | Err(e) => {
+                return Err(Error::new(Kind::Bug, "a worker ended abnormally").caused_by(e));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<Result<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn open_source(request: &Request) -> Result<(crate::postgres::Session, catalog::Server)> {
+    pooler::check(&request.conninfo).await?.must_keep_sessions(&request.conninfo)?;
+    source::open(&request.conninfo).await
+}
+
+fn floor(request: &Request, start: &Start, source: &Source) -> Floor {
+    let config = &request.config;
+    let then = entries(start.previous.as_ref().map(|(m, _)| m));
+    let mut queue = Vec::new();
+    let mut tables = Vec::new();
+    for (index, plan) in source.plans.iter().enumerate() {
+        let ranges: Vec<_> = plan::ranges(plan.blocks, plan.range_blocks).collect();
+        queue.extend(ranges.iter().map(|(from, to)| (index, *from, *to)));
+        let then = then.get(&plan.relation.name).cloned();
+        let probed = may_probe(config, start, source, plan, then.as_ref());
+        tables.push(Arc::new(TableWork::new(plan.clone(), then, probed, ranges.len())));
+    }
+    let upload_kib = Floor::upload_budget(config.jobs);
+    Floor {
+        database: config.name.clone(),
+        generation: start.generation.clone(),
+        tables,
+        queue,
+        next: AtomicUsize::new(0),
+        lanes: start.lanes.clone(),
+        previous: start.previous.clone(),
+        row_format: config.row_format,
+        part_size: config.part_size,
+        level: config.zstd_level,
+        cache: config.cache_dir.clone().map(Cache::new),
+        sink: Arc::clone(&request.sink),
+        sealing: Arc::new(Semaphore::new(config.jobs)),
+        uploads: Arc::new(Semaphore::new(upload_kib as usize)),
+        upload_kib,
+    }
+}
+
+fn may_probe(
+    config: &DatabaseConfig,
+    start: &Start,
+    source: &Source,
+    plan: &TablePlan,
+    then: Option<&crate::model::Table>,
+) -> bool {
+    let (Some((manifest, _)), Some(then)) = (&start.previous, then) else { return false };
+    manifest.settings == source.settings
+        && previous::may_probe(
+            config.change_detection,
+            manifest,
+            then,
+            &source.server,
+            &source.window,
+            plan,
+        )
+}
+
+/// Looks at everything that a snapshot would do, and does nothing.
+pub async fn dry_run(request: &Request) -> Result<Preview> {
+    let config = &request.config;
+    let (opened, opened_source) = tokio::join!(
+        opening::open(&request.stores, &request.keys, &config.name, &*request.sink),
+        open_source(request),
+    );
+    let every = chrono::TimeDelta::from_std(config.full_every).unwrap_or(chrono::TimeDelta::MAX);
+    let course = opening::course(&opened, request.full, every, config.row_format, request.now);
+    let start = start(request, opened, request.full);
+    let (session, server) = opened_source?;
+    Program::find(Tool::PgDump, config.pg_bin.as_deref(), server.version_num / 10_000).await?;
+    let before = ranges_before(&start);
+    let source = source::begin(session, server, config, &before).await?;
+    let then = entries(start.previous.as_ref().map(|(m, _)| m));
+    Ok(Preview {
+        generation: match course {
+            Course::Begin { reason } => Err(reason),
+            _ => Ok(start.generation.clone()),
+        },
+        tables: source
+            .plans
+            .iter()
+            .map(|p| {
+                let name = p.relation.name.clone();
+                let probed = may_probe(config, &start, &source, p, then.get(&name));
+                (name, p.relation.bytes + p.relation.toast_bytes, probed)
+            })
+            .collect(),
+        sequences: source.scope.sequences.len(),
+        materialized_views: source.scope.materialized_views.len(),
+        left_out: source.scope.left_out.clone(),
+        lost: start.lanes.iter().filter_map(|l| Some((l.name().to_owned(), l.loss()?))).collect(),
+    })
+}

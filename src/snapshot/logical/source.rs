@@ -1,0 +1,242 @@
+//! The reading side: locks first, then one MVCC snapshot, exported and imported by every worker
+//! before the first row moves.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::plan::{self, Scope, TablePlan};
+use crate::config::DatabaseConfig;
+use crate::error::{Error, Kind, Result};
+use crate::model::TableName;
+use crate::postgres::catalog::{self, Relation, Server, Window};
+use crate::postgres::{Conninfo, Session, connect, quote, session_settings, sqlstate};
+
+/// Tables named in one LOCK statement.
+const LOCK_BATCH: usize = 200;
+
+/// How often the catalogue may change between a look and the locks before that is a failure.
+const TRIES: usize = 5;
+
+/// The coordinator's session, which holds the locks and the exported snapshot as long as it lives.
+pub struct Source {
+    pub coordinator: Session,
+    pub server: Server,
+    pub window: Window,
+    /// The name under which others import the snapshot.
+    pub exported: String,
+    pub scope: Scope,
+    pub plans: Vec<TablePlan>,
+    /// What the manifest records of session settings.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Connects, checks that a snapshot can be read from this server, and says who it is.
+pub async fn open(info: &Conninfo) -> Result<(Session, Server)> {
+    let session = connect(info, "drctl snapshot").await?;
+    let server = catalog::server(&session).await?;
+    if server.version_num < catalog::OLDEST {
+        return Err(Error::new(
+            Kind::Postgres,
+            format!("{} runs PostgreSQL {}", session.place(), server.version),
+        )
+        .hint(
+            "drctl reads PostgreSQL 14 and newer: older servers cannot read a heap range by TID",
+        ));
+    }
+    let settings = session_settings::recorded(&server.encoding, None);
+    session.simple(&session_settings::statements(&settings, server.version_num)).await?;
+    Ok((session, server))
+}
+
+/// The relations of the database sorted into what is taken and what is not. Locks nothing.
+pub async fn look(
+    session: &Session,
+    server: &Server,
+    config: &DatabaseConfig,
+) -> Result<(Vec<Relation>, Scope)> {
+    let relations = catalog::relations(session).await?;
+    let scope = plan::scope(&relations, config, server.in_recovery);
+    Ok((relations, scope))
+}
+
+/// Takes the locks and then the snapshot. In this order: a REPEATABLE READ transaction sees the data
+/// as of its first query, and LOCK TABLE is none (PostgreSQL documentation, LOCK), so no table can
+/// change its shape between the snapshot and the reading.
+pub async fn begin(
+    coordinator: Session,
+    server: Server,
+    config: &DatabaseConfig,
+    ranges_before: &HashMap<TableName, (u32, u64)>,
+) -> Result<Source> {
+    let (_, mut scope) = look(&coordinator, &server, config).await?;
+    plan::refuse_unreadable(&scope, &server.user)?;
+    for _ in 0..TRIES {
+        coordinator.simple("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        if let Some(gone) = lock(&coordinator, &scope.tables, config.lock_timeout).await? {
+            // Dropped or renamed while we waited; the next look will not see it.
+            coordinator.simple("ROLLBACK").await?;
+            let (_, next) = look(&coordinator, &server, config).await?;
+            if next.tables.iter().any(|t| t.oid == gone.oid && t.name == gone.name) {
+                return Err(Error::new(Kind::Postgres, format!("lock {}", gone.name))
+                    .hint("the table is listed and cannot be locked; look at the server's log"));
+            }
+            scope = next;
+            continue;
+        }
+        let window = catalog::window(&coordinator, server.in_recovery).await?;
+        let (_, seen) = look(&coordinator, &server, config).await?;
+        let known: HashMap<u32, &Relation> = scope.tables.iter().map(|t| (t.oid, t)).collect();
+        let same = seen.tables.len() == scope.tables.len()
+            && seen.tables.iter().all(|t| known.get(&t.oid).is_some_and(|k| k.name == t.name));
+        if !same {
+            coordinator.simple("ROLLBACK").await?;
+            scope = seen;
+            continue;
+        }
+        plan::refuse_unreadable(&seen, &server.user)?;
+        let row = coordinator.row("SELECT pg_export_snapshot()").await?;
+        let exported = row.text(0)?.to_owned();
+        let (plans, money) =
+            plan_tables(&coordinator, &server, config, &seen, ranges_before).await?;
+        let settings = session_settings::recorded(
+            &server.encoding,
+            money.then_some(server.money_locale.as_str()),
+        );
+        return Ok(Source { coordinator, server, window, exported, scope: seen, plans, settings });
+    }
+    Err(Error::new(
+        Kind::Postgres,
+        "tables were created and dropped faster than they could be locked",
+    )
+    .hint("run the snapshot again when the migration is over"))
+}
+
+/// Locks tables in ACCESS SHARE mode; gives one that is gone.
+async fn lock(
+    session: &Session,
+    tables: &[Relation],
+    timeout: Duration,
+) -> Result<Option<Relation>> {
+    session.simple(&format!("SET LOCAL lock_timeout = {}", timeout.as_millis())).await?;
+    for some in tables.chunks(LOCK_BATCH) {
+        let names: Vec<String> =
+            some.iter().map(|t| format!("ONLY {}", quote::table(&t.name))).collect();
+        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        let Err(e) = session.simple(&sql).await else { continue };
+        return match sqlstate(&e).as_deref() {
+            // undefined_table, invalid_schema_name
+            Some("42P01" | "3F000") => find_gone(session, some).await.map(Some),
+            // lock_not_available
+            Some("55P03") => Err(lock_timeout(session, some, timeout, e).await),
+            _ => Err(e.during("lock the tables in ACCESS SHARE mode")),
+        };
+    }
+    Ok(None)
+}
+
+async fn find_gone(session: &Session, tables: &[Relation]) -> Result<Relation> {
+    session.simple("ROLLBACK; BEGIN").await?;
+    for table in tables {
+        let name = quote::literal(&quote::table(&table.name));
+        let row = session.row(&format!("SELECT to_regclass({name})::oid")).await?;
+        if row.get(0).is_none_or(|oid| oid != table.oid.to_string()) {
+            return Ok(table.clone());
+        }
+    }
+    // It came back under the same name meanwhile: any of them makes the caller look again.
+    tables.first().cloned().ok_or_else(|| Error::new(Kind::Bug, "lock no tables"))
+}
+
+/// Says which table could not be locked, and who holds it.
+async fn lock_timeout(session: &Session, tables: &[Relation], waited: Duration, e: Error) -> Error {
+    let oids: Vec<String> = tables.iter().map(|t| t.oid.to_string()).collect();
+    let query = format!(
+        "SELECT l.relation, l.pid, a.usename, a.state, left(a.query, 80), date_trunc('second', now() - a.xact_start)
+           FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+          WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.relation = ANY ('{{{}}}'::oid[])",
+        oids.join(",")
+    );
+    let mut lines = String::new();
+    if session.simple("ROLLBACK").await.is_ok()
+        && let Ok(rows) = session.rows(&query).await
+    {
+        for row in rows {
+            let table = tables.iter().find(|t| row.get(0) == Some(&t.oid.to_string()));
+            let name = table.map(|t| t.name.to_string()).unwrap_or_default();
+            lines.push_str(&format!(
+                "\n  {name}: held by pid {} ({}, {}, for {}): {}",
+                row.get(1).unwrap_or("?"),
+                row.get(2).unwrap_or("unknown role"),
+                row.get(3).unwrap_or("unknown state"),
+                row.get(5).unwrap_or("an unknown time"),
+                row.get(4).unwrap_or("a query that this role may not see"),
+            ));
+        }
+    }
+    let what = format!("lock the tables within {}{lines}", humantime::format_duration(waited));
+    Error::new(Kind::Postgres, what)
+        .caused_by(e)
+        .hint("wait for the schema change that holds the lock to end, or raise lock_timeout")
+}
+
+/// Columns, ranges and types of the tables; also whether any holds `money`.
+async fn plan_tables(
+    session: &Session,
+    server: &Server,
+    config: &DatabaseConfig,
+    scope: &Scope,
+    ranges_before: &HashMap<TableName, (u32, u64)>,
+) -> Result<(Vec<TablePlan>, bool)> {
+    let oids: Vec<u32> = scope.tables.iter().map(|t| t.oid).collect();
+    let mut columns = catalog::columns(session, &oids, &config.stable_types).await?;
+    let mut plans = Vec::with_capacity(oids.len());
+    let mut money = false;
+    for relation in &scope.tables {
+        let mut columns = columns.remove(&relation.oid).ok_or_else(|| {
+            Error::new(Kind::Bug, format!("the columns of {} were not read", relation.name))
+        })?;
+        // Leaves of one tree are proven together, so they are all read in one order.
+        if relation.load_through.is_some() {
+            columns.copied.sort();
+        }
+        money |= columns.money;
+        let block_size = u64::from(server.block_size);
+        let range_blocks = match ranges_before.get(&relation.name) {
+            // Ranges keep their size within a generation, so that parts keep their rows.
+            Some((relfilenode, blocks)) if *relfilenode == relation.relfilenode => *blocks,
+            _ if !relation.heap || relation.condition.is_some() => 0,
+            _ => plan::range_blocks(
+                config.part_size,
+                block_size,
+                relation.bytes,
+                relation.toast_bytes,
+            ),
+        };
+        plans.push(TablePlan {
+            blocks: relation.bytes.div_ceil(block_size),
+            relation: relation.clone(),
+            columns,
+            range_blocks,
+        });
+    }
+    Ok((plans, money))
+}
+
+impl Source {
+    /// A further session on the same snapshot.
+    pub async fn worker(&self) -> Result<Session> {
+        // The coordinator's own place, not any of several hosts: the snapshot exists only there.
+        let session = connect(self.coordinator.info(), "drctl snapshot").await?;
+        let settings = session_settings::statements(&self.settings, self.server.version_num);
+        session.simple(&settings).await?;
+        session.simple("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        let import = format!("SET TRANSACTION SNAPSHOT {}", quote::literal(&self.exported));
+        session.simple(&import).await.map_err(|e| {
+            e.during("import the exported snapshot").hint(
+                "the connection that holds it is gone, or a pooler hands out another server's \
+                 connections: use the server's own address",
+            )
+        })?;
+        Ok(session)
+    }
+}

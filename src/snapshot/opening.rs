@@ -1,0 +1,108 @@
+//! How a snapshot begins: which stores are there, what they hold, and which generation goes on.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+
+use crate::error::{Error, Result};
+use crate::integrity::history;
+use crate::integrity::seal::Keys;
+use crate::model::{GenerationId, Level, Manifest, RowFormat, Sink};
+use crate::store::ObjectStore;
+
+/// One store as it was found.
+pub struct Opened {
+    pub store: Arc<dyn ObjectStore>,
+    /// The newest snapshot that is complete here, or why that cannot be told.
+    pub newest: Result<Option<Manifest>>,
+    /// The newest generation, finished or not.
+    pub newest_generation: Option<GenerationId>,
+}
+
+/// Looks at every store at once. Manifests that cannot be proven are told and passed over.
+pub async fn open(
+    stores: &[Arc<dyn ObjectStore>],
+    keys: &Keys,
+    database: &str,
+    sink: &dyn Sink,
+) -> Vec<Opened> {
+    join_all(stores.iter().map(async |store| {
+        let look = async {
+            let (newest, broken) = history::newest(&**store, keys, database).await?;
+            for (place, e) in &broken {
+                sink.notice(
+                    Level::Warning,
+                    format!(
+                        "snapshot {} in store `{}` is not used: {}",
+                        place.snapshot,
+                        store.name(),
+                        e.one_line()
+                    ),
+                );
+            }
+            let generation = history::generations(&**store, database).await?.pop();
+            Ok::<_, Error>((newest, generation))
+        };
+        match look.await {
+            Ok((newest, newest_generation)) => {
+                Opened { store: Arc::clone(store), newest: Ok(newest), newest_generation }
+            }
+            Err(e) => Opened { store: Arc::clone(store), newest: Err(e), newest_generation: None },
+        }
+    }))
+    .await
+}
+
+/// Which generation a snapshot belongs to, and the snapshot that it builds upon.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Course {
+    /// Goes on from the newest snapshot, which the store of this index has.
+    GoOn {
+        from: usize,
+    },
+    /// Goes on in a generation that no snapshot was finished in: a run was cut short.
+    TakeUp {
+        generation: GenerationId,
+    },
+    Begin {
+        reason: &'static str,
+    },
+}
+
+/// Decides how to go on: pure.
+pub fn course(
+    opened: &[Opened],
+    full: bool,
+    full_every: chrono::TimeDelta,
+    row_format: RowFormat,
+    now: DateTime<Utc>,
+) -> Course {
+    if full {
+        return Course::Begin { reason: "a full snapshot was asked for" };
+    }
+    let newest = opened
+        .iter()
+        .enumerate()
+        .filter_map(|(i, o)| Some((o.newest.as_ref().ok()?.as_ref()?, i)))
+        .max_by(|a, b| a.0.id.cmp(&b.0.id).then(b.1.cmp(&a.1)));
+    let unfinished = opened
+        .iter()
+        .filter_map(|o| o.newest_generation.clone())
+        .max()
+        .filter(|g| newest.is_none_or(|(m, _)| *g > m.generation))
+        .filter(|g| now - g.began() < full_every);
+    if let Some(generation) = unfinished {
+        return Course::TakeUp { generation };
+    }
+    match newest {
+        None => Course::Begin { reason: "there is no snapshot yet" },
+        Some((m, _)) if now - m.generation.began() >= full_every => {
+            Course::Begin { reason: "the last generation is old enough" }
+        }
+        Some((m, _)) if m.row_format != row_format => {
+            Course::Begin { reason: "the row format was changed" }
+        }
+        Some((_, from)) => Course::GoOn { from },
+    }
+}

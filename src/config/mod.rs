@@ -1,6 +1,8 @@
 //! The configuration: what it means once loaded and checked.
 
 mod build;
+mod build_database;
+mod build_store;
 mod crosscheck;
 mod document;
 mod keys;

@@ -1,1 +1,3 @@
-//! (to be written)
+//! Snapshots: taking them and letting them expire.
+
+pub mod retention;

@@ -73,10 +73,10 @@ fn database_stores(table: &mut Table<'_>, known: &[&str]) -> Option<Vec<String>>
     let mut stores: Vec<String> = Vec::new();
     for at in &named {
         if stores.contains(&at.value) {
-            table.bad(at, &format!("store `{}` is named twice", at.value));
+            table.bad(at, &format!("store `{}` is named twice", at.shown()));
         } else if !known.contains(&at.value.as_str()) {
-            let advice = did_you_mean(&at.value, known.iter().copied()).unwrap_or_default();
-            table.bad(at, &format!("there is no [store.{}]{advice}", at.value));
+            let advice = did_you_mean(at.shown(), known.iter().copied()).unwrap_or_default();
+            table.bad(at, &format!("there is no [store.{}]{advice}", at.shown()));
         }
         stores.push(at.value.clone());
     }
@@ -93,7 +93,7 @@ fn texts(table: &mut Table<'_>, key: &str) -> Vec<String> {
 fn table_patterns(table: &mut Table<'_>, key: &str) -> Vec<String> {
     let patterns = table.texts(key).unwrap_or_default();
     for at in patterns.iter().filter(|at| !at.value.contains('.')) {
-        table.bad(at, &format!("`{key}`: write `schema.{0}` (or `*.{0}`)", at.value));
+        table.bad(at, &format!("`{key}`: write `schema.{0}` (or `*.{0}`)", at.shown()));
     }
     patterns.into_iter().map(|at| at.value).collect()
 }

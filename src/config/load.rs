@@ -14,7 +14,7 @@ impl Config {
     /// file that `$DRCTL_CONFIG` names. `Kind::Usage` with every problem found, one a line; what
     /// refers to variables and files that are not there fails later, where it is needed.
     pub fn load(path: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let path = locate(path, env)?;
+        let path = locate(path, Path::new(DEFAULT), env)?;
         let text = std::fs::read_to_string(&path).map_err(|e| {
             Error::new(Kind::Usage, format!("read configuration `{}`", path.display()))
                 .caused_by(e)
@@ -24,14 +24,13 @@ impl Config {
     }
 }
 
-fn locate(path: Option<&Path>, env: Env<'_>) -> Result<PathBuf> {
-    if let Some(path) = path {
+pub(super) fn locate(given: Option<&Path>, default: &Path, env: Env<'_>) -> Result<PathBuf> {
+    if let Some(path) = given {
         return Ok(path.to_owned());
     }
-    let default = PathBuf::from(DEFAULT);
     // A file that is there and cannot be looked at is reported, not passed over.
     if default.try_exists().unwrap_or(true) {
-        return Ok(default);
+        return Ok(default.to_owned());
     }
     match env(VARIABLE).filter(|value| !value.is_empty()) {
         Some(path) => Ok(PathBuf::from(path)),

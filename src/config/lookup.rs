@@ -5,7 +5,7 @@ use super::{Config, DatabaseConfig, StoreConfig, TargetConfig, Unresolved};
 use crate::error::{Error, Kind, Result};
 
 /// A `[kind.NAME]` table: its value, or why it has none here and now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Section<T> {
     pub kind: &'static str,
     pub name: String,

@@ -76,7 +76,7 @@ pub(super) fn secret(
     env: Env<'_>,
     dir: &Path,
 ) -> Result<(Expanded, Option<PathBuf>), Fault> {
-    let Some(path) = raw.strip_prefix("file:") else {
+    let Some(reference) = raw.strip_prefix("file:") else {
         let value = expand(raw, env)?;
         if value.text.trim().is_empty() {
             let why = "the value is empty".to_owned();
@@ -84,26 +84,26 @@ pub(super) fn secret(
         }
         return Ok((value, None));
     };
-    let path = expand(path, env)?.text;
+    // Problems quote the reference and not the path, in which a variable may have been replaced.
+    if reference.is_empty() {
+        return Err(Fault::Malformed("`file:` without a path".to_owned()));
+    }
+    let path = expand(reference, env)?.text;
     // `file:///run/secrets/x` means the same as `file:/run/secrets/x`.
     let path = match path.strip_prefix("//") {
         Some(absolute) if absolute.starts_with('/') => absolute,
         Some(_) => {
-            return Err(Fault::Malformed(format!(
-                "`file:{path}` names a host; write `file:/absolute/path`"
-            )));
+            let why = format!("`{raw}` names a host; write `file:/absolute/path`");
+            return Err(Fault::Malformed(why));
         }
         None => &path,
     };
-    if path.is_empty() {
-        return Err(Fault::Malformed("`file:` without a path".to_owned()));
-    }
     let path = dir.join(path);
     let mut text = std::fs::read_to_string(&path)
-        .map_err(|e| Fault::Missing(format!("file `{}` cannot be read: {e}", path.display())))?;
+        .map_err(|e| Fault::Missing(format!("`{raw}` cannot be read: {e}")))?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     if text.trim().is_empty() {
-        return Err(Fault::Missing(format!("file `{}` is empty", path.display())));
+        return Err(Fault::Missing(format!("`{raw}` is an empty file")));
     }
     Ok((Expanded { text, referenced: true }, Some(path)))
 }

@@ -11,7 +11,7 @@ use super::lookup::Section;
 
 /// A whole checked configuration. Stores, databases and targets are reached by name, since one
 /// whose references are not resolved exists, and must be missed loudly.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     pub path: PathBuf,
     pub project: String,

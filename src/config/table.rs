@@ -15,6 +15,13 @@ pub(super) struct At<T> {
     pub referenced: bool,
 }
 
+impl At<String> {
+    /// For messages: what the file says, but never what a variable holds.
+    pub fn shown(&self) -> &str {
+        if self.referenced { "${…}" } else { &self.value }
+    }
+}
+
 /// A table of the file. Its methods give `None` where the key is absent or its value is wrong; what
 /// is wrong is told to the document, or kept in `unresolved` if only this table suffers.
 pub(super) struct Table<'t> {

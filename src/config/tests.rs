@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::{Config, Secret, Sse, StoreUrl};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::load::locate;
+use super::{Config, Secret, Sse, StoreUrl, keys};
 use crate::error::{Error, Kind};
 
 const GOOD: &str = r#"
@@ -300,13 +304,97 @@ fn keys_that_sign_are_checked_and_a_missing_trusted_key_is_not_no_key() {
 #[test]
 fn the_file_is_found_where_the_help_says() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("elsewhere.toml");
-    std::fs::write(&path, GOOD).unwrap();
-    let by_env = |name: &str| (name == "DRCTL_CONFIG").then(|| path.display().to_string());
-    // The tests' own folder holds no drctl.toml.
-    assert_eq!(Config::load(None, &by_env).unwrap().path, path);
-    let e = Config::load(None, &|_| None).unwrap_err();
-    assert!(e.advice().unwrap().contains("drctl init"));
-    let e = Config::load(Some(&dir.path().join("absent")), &by_env).unwrap_err();
+    let [given, default, named] = ["given", "default", "named"].map(|name| dir.path().join(name));
+    let by_env = |name: &str| (name == "DRCTL_CONFIG").then(|| named.display().to_string());
+    let found = |given: Option<&Path>| locate(given, &default, &by_env).unwrap();
+    assert_eq!(found(None), named);
+    std::fs::write(&default, GOOD).unwrap();
+    assert_eq!(found(None), default);
+    assert_eq!(found(Some(&given)), given);
+
+    std::fs::remove_file(&default).unwrap();
+    let e = locate(None, &default, &|_| None).unwrap_err();
+    assert!(e.kind() == Kind::Usage && e.advice().unwrap().contains("drctl init"));
+    let e = Config::load(Some(&given), &by_env).unwrap_err();
     assert_eq!(e.kind(), Kind::Usage);
+    std::fs::write(&given, GOOD).unwrap();
+    assert_eq!(Config::load(Some(&given), &by_env).unwrap().path, given);
+}
+
+#[test]
+fn what_a_variable_holds_is_never_repeated() {
+    let leaky = |_: &str| Some("correct-horse".to_owned());
+    for (from, to) in [
+        ("\"petforce\"\n[regions]", "\"${X} ${X}\"\n[regions]"),
+        ("primary = \"us-east-1\"", "primary = \"${X} ${X}\""),
+        ("stores = [\"west\"]", "stores = [\"${X}\", \"${X}\"]"),
+        ("sse = \"aws:kms\"", "sse = \"${X}\""),
+        ("object_lock = \"30d\"", "object_lock = \"${X}\"\nstorage_class = \"${X}\""),
+        ("part_size = \"16MiB\"", "part_size = \"${X}\"\nexclude_tables = [\"${X}\"]"),
+        ("postgres://localhost/scratch", "file:${X}"),
+        ("postgres://localhost/scratch", "file://${X}/y"),
+        ("postgres://localhost/scratch", "${X}://y"),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        let shown = match Config::parse(&text, Path::new("drctl.toml"), &leaky) {
+            Err(e) => format!("{e:?}"),
+            Ok(config) => {
+                assert!(!config.unresolved.is_empty(), "{to}");
+                format!("{:?} {:?}", config.unresolved, config.warnings)
+            }
+        };
+        assert!(!shown.contains("correct-horse"), "{to}: {shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_broken_file_is_refused_with_reasons(
+        edits in prop::collection::vec((any::<Index>(), 0..6_usize, any::<Index>()), 1..6),
+        noise in "[\\PC\n]{0,12}",
+    ) {
+        let values = ["\"${GONE}\"", "\"\"", "7", "[]", "{ a = 1 }", "\"${\"", "true"];
+        let mut lines: Vec<String> = GOOD.lines().map(str::to_owned).collect();
+        for (at, kind, choice) in edits {
+            let at = at.index(lines.len());
+            let line = lines[at].clone();
+            match kind {
+                0 if lines.len() > 1 => _ = lines.remove(at),
+                1 => lines.insert(at, line),
+                2 => lines[at] = line.replace('e', &noise),
+                3 => lines.insert(at, noise.clone()),
+                _ => if let Some((key, _)) = line.split_once(" = ") {
+                    lines[at] = format!("{key} = {}", values[choice.index(values.len())]);
+                },
+            }
+        }
+        match parse(&lines.join("\n")) {
+            Ok(config) => prop_assert!(config.database_names().count() > 0),
+            // Never `Bug`, which would mean: refused without a reason.
+            Err(e) => prop_assert!(e.kind() == Kind::Usage && e.what().lines().count() > 1),
+        }
+    }
+}
+
+/// The keys that docs/configuration.md explains below the headings that begin with `heading`.
+fn documented(heading: &str) -> Vec<&'static str> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in include_str!("../../docs/configuration.md").lines() {
+        if line.starts_with('#') {
+            inside = line.starts_with(heading);
+        }
+        let key = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
+        found.extend(key.filter(|_| inside).map(|(key, _)| key));
+    }
+    found
+}
+
+#[test]
+fn the_documentation_has_every_key_and_no_other() {
+    for (table, known) in keys::TABLES {
+        assert_eq!(documented(&format!("## [{table}")), *known, "[{table}]");
+    }
+    assert_eq!(documented("### keep"), keys::KEEP);
 }

@@ -152,6 +152,8 @@ const SPAN: i64 = 150 * 86_400;
 prop_compose! {
     fn any_generation()(
         began in 0..SPAN,
+        // Of ten snapshots so many are never verified.
+        unverified in prop::sample::select(vec![1_u8, 4, 10]),
         offsets in prop::collection::vec((0..12 * 86_400_i64, 0..10_u8), 0..8),
         unreadable in prop::sample::select(vec![0_usize, 0, 0, 0, 0, 0, 1]),
         idle in 0..3 * 86_400_i64,
@@ -168,7 +170,7 @@ prop_compose! {
                 .map(|(s, state)| {
                     let taken = time(began + s);
                     let id = SnapshotId::new(taken, random);
-                    let verified = (state > 3).then_some(taken);
+                    let verified = (state >= unverified).then_some(taken);
                     Snapshot { id, taken, sealed: state != 0, verified }
                 })
                 .collect(),
@@ -178,9 +180,13 @@ prop_compose! {
     }
 }
 
+/// Often none, so that other rules than the counts decide.
+fn few(most: u32) -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), 0..most]
+}
+
 prop_compose! {
-    fn any_keep()(hourly in 0..30_u32, daily in 0..10_u32, weekly in 0..6_u32, monthly in 0..4_u32)
-        -> Keep {
+    fn any_keep()(hourly in few(30), daily in few(10), weekly in few(6), monthly in few(4)) -> Keep {
         Keep { hourly, daily, weekly, monthly }
     }
 }
@@ -223,14 +229,18 @@ proptest! {
             prop_assert!(generation.changed <= now - QUIET);
             prop_assert_eq!(generation.unreadable, 0);
             prop_assert!(generation.snapshots.iter().all(|s| s.sealed && s.taken <= now));
+            prop_assert!(generation.snapshots.iter().max_by_key(|s| age_order(s)).is_none_or(is_good));
         }
     }
 
     #[test]
     fn the_newest_good_snapshot_is_never_removed((all, keep, now) in world()) {
         let left = rest(&all, &plan(&all, &keep, now));
-        let newest = |list| snapshots(list).filter(|s| is_good(s)).max_by_key(|s| age_order(s));
-        prop_assert_eq!(newest(&all), newest(&left));
+        for until in [now, DateTime::<Utc>::MAX_UTC] {
+            let good = |list| snapshots(list).filter(|s| is_good(s) && s.taken <= until);
+            let newest = |list| good(list).max_by_key(|s| age_order(s));
+            prop_assert_eq!(newest(&all), newest(&left));
+        }
         // Nor the newest of all, good or not, nor the newest generation.
         prop_assert_eq!(
             snapshots(&all).max_by_key(|s| s.taken).map(|s| s.taken),

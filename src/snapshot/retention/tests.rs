@@ -267,7 +267,9 @@ proptest! {
     #[test]
     fn a_run_cut_short_is_finished_by_the_next((all, keep, now) in world(), cut in any::<prop::sample::Index>()) {
         let first = plan(&all, &keep, now);
-        prop_assume!(!first.remove.is_empty());
+        if first.remove.is_empty() {
+            return Ok(());
+        }
         // Some generations are gone, and of one so many manifests, oldest first.
         let at = cut.index(first.remove.len());
         let gone: Vec<_> = first.remove[..at].iter().map(|r| r.generation.clone()).collect();

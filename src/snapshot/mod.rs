@@ -5,6 +5,7 @@ mod lane;
 mod logical;
 mod opening;
 pub mod profile;
+pub mod retention;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Request, dry_run, take};
+pub use logical::{Outcome, Preview, Request, dry_run, take};

@@ -2,14 +2,19 @@
 
 #[doc(hidden)]
 pub mod conformance;
+pub mod fault;
 mod file;
 pub mod keys;
 mod memory;
 pub mod mirror;
 mod port;
+mod retry;
+mod s3;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use port::{
     ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
+pub use retry::{Patience, Retrying};
+pub use s3::S3Store;

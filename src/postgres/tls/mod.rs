@@ -1,5 +1,6 @@
 //! TLS to PostgreSQL as libpq's `sslmode` means it, through rustls.
 
+mod certificate;
 mod files;
 mod verify;
 
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -116,7 +117,7 @@ impl TlsSettings {
     /// The provider is given explicitly, so that nothing depends on a process-wide default.
     pub fn connector(&self) -> Result<MakeRustlsConnect> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = verify::verifier(self, &provider)?;
+        let verifier = Arc::new(verify::Verifier::new(self, &provider)?);
         let versions = match (self.min_version, self.max_version) {
             (TlsVersion::V13, _) => vec![&TLS13],
             (_, TlsVersion::V12) => vec![&TLS12],
@@ -142,9 +143,4 @@ impl TlsSettings {
         }
         Ok(MakeRustlsConnect::new(config))
     }
-}
-
-/// The signature algorithms of a provider, as `verify` needs them.
-fn algorithms(provider: &CryptoProvider) -> rustls::crypto::WebPkiSupportedAlgorithms {
-    provider.signature_verification_algorithms
 }

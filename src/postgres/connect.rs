@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as Wire;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host, TargetSession};
 use super::error::{is_handshake, is_without_tls, not_connected, sqlstate};
 use super::session::Session;
-use super::tls::{SslMode, SslNegotiation};
+use super::tls::{Connector, SslMode, SslNegotiation};
 use crate::error::{Error, Kind, Result};
 
 /// Connects to the first of the hosts that answers and is of the wanted kind.
@@ -86,7 +85,7 @@ fn most_telling(failures: Vec<Error>, info: &Conninfo) -> Error {
 struct Connecting<'a> {
     info: &'a Conninfo,
     application: &'a str,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<Connector>,
 }
 
 impl Connecting<'_> {
@@ -184,11 +183,7 @@ impl Connecting<'_> {
         }
     }
 
-    async fn once(
-        &self,
-        endpoint: &Endpoint,
-        tls: Option<&MakeRustlsConnect>,
-    ) -> Result<Session, Refused> {
+    async fn once(&self, endpoint: &Endpoint, tls: Option<&Connector>) -> Result<Session, Refused> {
         let found = self.info.password_for(endpoint);
         let mut config = self.config(endpoint);
         if let Some(password) = &found.password {

@@ -201,6 +201,13 @@ fn tls_next_move(e: &rustls::Error) -> Option<&'static str> {
                 "use the host name that the certificate is for, or sslmode=verify-ca to accept any \
                  name of this authority"
             }
+            C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                "the server shows a self-signed certificate: name a copy of it as sslrootcert"
+            }
+            C::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+                "the certificate is of X.509 version 1, which cannot be verified: issue one of \
+                 version 3, with the host names as subjectAltName"
+            }
             C::Revoked => "the server's certificate is revoked: find out why before going on",
             _ => return None,
         },

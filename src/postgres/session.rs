@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Connection, SimpleQueryMessage, SimpleQueryRow};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::Conninfo;
 use super::error::{ConnectionLost, ServerError, failed, told};
+use super::tls::Connector;
 use crate::error::{Attempt, Error, Kind, Result};
 
 /// How long a statement that found its connection closed waits for the reason.
@@ -30,7 +30,7 @@ pub struct Session {
     _driver: AbortOnDrop,
     ended: watch::Receiver<Option<Ended>>,
     info: Conninfo,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<Connector>,
     server_version: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Session {
         client: Client,
         mut connection: Connection<S, T>,
         info: Conninfo,
-        tls: Option<MakeRustlsConnect>,
+        tls: Option<Connector>,
     ) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

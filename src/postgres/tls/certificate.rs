@@ -1,10 +1,16 @@
-//! What rustls does not read in a certificate and libpq does: the common name, and version 1.
+//! What rustls does not read in a certificate and libpq does: the common name, version 1, and
+//! what a channel is bound to.
 
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, Error};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, Utf8StringRef};
 use x509_cert::der::oid::db::rfc4519::CN;
+use x509_cert::der::oid::db::rfc5912::{
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, SHA_1_WITH_RSA_ENCRYPTION,
+    SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -71,6 +77,21 @@ pub(super) fn is_current(cert: &CertificateDer<'_>, now: UnixTime) -> Result<(),
 pub(super) fn public_key(cert: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
     let cert = Certificate::from_der(cert).ok()?;
     cert.tbs_certificate.subject_public_key_info.to_der().ok().map(SubjectPublicKeyInfoDer::from)
+}
+
+/// The `tls-server-end-point` of RFC 5929: the certificate's hash by the algorithm that its
+/// signature uses, SHA-256 in place of what is weaker. None where the algorithm names no hash of
+/// its own (Ed25519, RSA-PSS); servers offer no binding for those either.
+pub(super) fn end_point_hash(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let cert = Certificate::from_der(der).ok()?;
+    Some(match cert.signature_algorithm.oid {
+        SHA_1_WITH_RSA_ENCRYPTION | SHA_256_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_256 => {
+            Sha256::digest(der).to_vec()
+        }
+        SHA_384_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_384 => Sha384::digest(der).to_vec(),
+        SHA_512_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_512 => Sha512::digest(der).to_vec(),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

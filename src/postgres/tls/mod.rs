@@ -2,6 +2,7 @@
 
 mod certificate;
 mod files;
+mod stream;
 mod verify;
 
 use std::fmt;
@@ -11,9 +12,10 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Attempt, Kind, Result};
+
+pub(in crate::postgres) use stream::Connector;
 
 /// How much a connection asks of TLS, weakest first.
 ///
@@ -115,7 +117,7 @@ impl TlsSettings {
     /// Reads the certificate files and builds what makes TLS connections.
     ///
     /// The provider is given explicitly, so that nothing depends on a process-wide default.
-    pub fn connector(&self) -> Result<MakeRustlsConnect> {
+    pub fn connector(&self) -> Result<Connector> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = Arc::new(verify::Verifier::new(self, &provider)?);
         let versions = match (self.min_version, self.max_version) {
@@ -141,6 +143,6 @@ impl TlsSettings {
             // The server refuses a direct start that does not name the protocol.
             config.alpn_protocols = vec![b"postgresql".to_vec()];
         }
-        Ok(MakeRustlsConnect::new(config))
+        Ok(Connector::new(config))
     }
 }

@@ -187,7 +187,8 @@ impl Connecting<'_> {
         let found = self.info.password_for(endpoint);
         let mut config = self.config(endpoint);
         if let Some(password) = &found.password {
-            config.password(password.expose());
+            // A parsed connection string holds only secrets that have a value.
+            config.password(password.expose().unwrap_or_default());
         }
         let made = match tls {
             Some(tls) => {

@@ -9,6 +9,7 @@ mod error;
 mod passfile;
 mod pooler;
 mod programs;
+pub mod quote;
 mod session;
 pub mod session_settings;
 mod tls;

@@ -95,7 +95,7 @@ impl Conninfo {
     ///
     /// Errors name the parameter at fault and never repeat the text, which may hold a password.
     pub fn parse(text: &Secret) -> Result<Self> {
-        let text = text.expose().trim();
+        let text = text.expose()?.trim();
         let pairs = if text.is_empty() {
             return Err(refused("it is empty").hint(
                 "give a URI such as postgresql://user@host:5432/database, or key=value pairs",
@@ -188,7 +188,7 @@ impl Conninfo {
             _ => self.password.clone(),
         };
         if let Some(password) = password {
-            set("PGPASSWORD", password.expose().to_owned());
+            set("PGPASSWORD", password.expose().unwrap_or_default().to_owned());
         } else if let Some(path) = self.passfile() {
             set("PGPASSFILE", path.display().to_string());
         }

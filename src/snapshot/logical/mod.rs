@@ -31,8 +31,7 @@ use crate::integrity::seal::Keys;
 use crate::model::{
     Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome, TableName,
 };
-use crate::postgres::programs::{Program, Tool};
-use crate::postgres::{Conninfo, catalog, pooler};
+use crate::postgres::{Conninfo, Program, Tool, catalog, check_pooling};
 use crate::store::ObjectStore;
 
 /// What a snapshot needs to know.
@@ -246,7 +245,7 @@ impl Drop for AbortOnDrop {
 }
 
 async fn open_source(request: &Request) -> Result<(crate::postgres::Session, catalog::Server)> {
-    pooler::check(&request.conninfo).await?.must_keep_sessions(&request.conninfo)?;
+    check_pooling(&request.conninfo).await?.must_keep_sessions(&request.conninfo)?;
     source::open(&request.conninfo).await
 }
 

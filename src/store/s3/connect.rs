@@ -11,7 +11,8 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 
-use crate::config::StoreConfig;
+use crate::config::{Secret, StoreConfig};
+use crate::store::{Class, Result, StoreError};
 
 const CONNECT: Duration = Duration::from_secs(3);
 
@@ -20,7 +21,7 @@ const STALLED: Duration = Duration::from_secs(20);
 
 /// A client of the store's own region, which never retries by itself: `store::Retrying` does, with
 /// one policy for all stores, and every try is signed anew.
-pub(super) async fn client(config: &StoreConfig) -> Client {
+pub(super) async fn client(config: &StoreConfig) -> Result<Client> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
         .retry_config(RetryConfig::disabled());
@@ -28,7 +29,12 @@ pub(super) async fn client(config: &StoreConfig) -> Client {
         loader = loader.profile_name(profile);
     }
     if let (Some(id), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
-        let keys = Credentials::new(id.expose(), secret.expose(), None, None, "configuration");
+        let value = |s: &Secret| {
+            s.expose().map(str::to_owned).map_err(|e| {
+                StoreError::new(Class::Permanent, format!("open store `{}`", config.name)).caused_by(e)
+            })
+        };
+        let keys = Credentials::new(value(id)?, value(secret)?, None, None, "configuration");
         loader = loader.credentials_provider(keys);
     }
     let shared = loader.load().await;
@@ -51,5 +57,5 @@ pub(super) async fn client(config: &StoreConfig) -> Client {
     if let Some(endpoint) = &config.endpoint {
         s3 = s3.endpoint_url(endpoint);
     }
-    Client::from_conf(s3.build())
+    Ok(Client::from_conf(s3.build()))
 }

@@ -103,7 +103,7 @@ impl S3Store {
             region: config.region.clone(),
             bucket: bucket.clone(),
             prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
-            client: connect::client(config).await,
+            client: connect::client(config).await?,
             account,
             sse: config.sse.clone(),
             object_lock: config.object_lock,

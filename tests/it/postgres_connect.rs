@@ -288,6 +288,23 @@ async fn assert_outcome(text: &str, wanted: &str) {
     assert!(as_wanted, "wanted `{wanted}`, got `{outcome}` from {text}");
 }
 
+/// The same, and libpq comes to the same end: TLS, plain or no connection.
+async fn assert_outcome_as_libpq(text: &str, wanted: &str) {
+    assert_outcome(text, wanted).await;
+    let ours = if ["tls", "plain"].contains(&wanted) { wanted } else { "refused" };
+    let mut psql = tokio::process::Command::new(bin("psql"));
+    psql.args(["-XAtwd", text, "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"]);
+    let output = psql.env("LC_ALL", "C").stdin(Stdio::null()).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let libpq = match (output.status.success(), output.stdout.as_slice()) {
+        (true, b"t\n") => "tls",
+        (true, b"f\n") => "plain",
+        (false, _) => "refused",
+        odd => panic!("{odd:?}"),
+    };
+    assert_eq!(ours, libpq, "from {text}; libpq said: {said}");
+}
+
 // ---------------------------------------------------------------- the tests
 
 #[tokio::test]
@@ -304,29 +321,38 @@ async fn every_sslmode_against_a_server_with_tls() {
     let app = |more: &str| server.tcp("app", &format!("password=s3cret {more}"));
 
     // hostssl only: plain is refused, and `allow` comes round to TLS.
-    assert_outcome(&app("sslmode=disable"), "no encryption").await;
+    assert_outcome_as_libpq(&app("sslmode=disable"), "no encryption").await;
     for mode in ["allow", "prefer", "require"] {
-        assert_outcome(&app(&format!("sslmode={mode}")), "tls").await;
+        assert_outcome_as_libpq(&app(&format!("sslmode={mode}")), "tls").await;
     }
     // hostnossl only: `prefer` comes round to plain, `allow` begins with it.
     for mode in ["disable", "allow", "prefer"] {
-        assert_outcome(&server.tcp("postgres", &format!("sslmode={mode}")), "plain").await;
+        assert_outcome_as_libpq(&server.tcp("postgres", &format!("sslmode={mode}")), "plain").await;
     }
-    assert_outcome(&server.tcp("postgres", "sslmode=require"), "pg_hba.conf").await;
+    assert_outcome_as_libpq(&server.tcp("postgres", "sslmode=require"), "pg_hba.conf").await;
 
     for mode in ["require", "verify-ca", "verify-full"] {
-        assert_outcome(&app(&format!("sslmode={mode} {ca}")), "tls").await;
-        assert_outcome(&app(&format!("sslmode={mode} {stranger}")), "does not hold the authority")
-            .await;
+        assert_outcome_as_libpq(&app(&format!("sslmode={mode} {ca}")), "tls").await;
+        assert_outcome_as_libpq(
+            &app(&format!("sslmode={mode} {stranger}")),
+            "does not hold the authority",
+        )
+        .await;
     }
-    assert_outcome(&app("sslmode=verify-ca sslrootcert=/nowhere/ca.crt"), "/nowhere/ca.crt").await;
+    assert_outcome_as_libpq(
+        &app("sslmode=verify-ca sslrootcert=/nowhere/ca.crt"),
+        "/nowhere/ca.crt",
+    )
+    .await;
+    // libpq knows `system` since 16.
     assert_outcome(&app("sslrootcert=system"), "does not hold the authority").await;
     // SCRAM bound to the connection, and by an older protocol too.
-    assert_outcome(&app("sslmode=require channel_binding=require"), "tls").await;
-    assert_outcome(&app("sslmode=require ssl_max_protocol_version=TLSv1.2"), "tls").await;
+    assert_outcome_as_libpq(&app("sslmode=require channel_binding=require"), "tls").await;
+    assert_outcome_as_libpq(&app("sslmode=require ssl_max_protocol_version=TLSv1.2"), "tls").await;
     // By address: the certificate names that too.
-    let by_address = app(&format!("sslmode=verify-full {ca}")).replace("host=localhost ", "");
-    assert_outcome(&by_address, "tls").await;
+    let by_address =
+        app(&format!("sslmode=verify-full {ca}")).replace("host=localhost ", "host=127.0.0.1 ");
+    assert_outcome_as_libpq(&by_address, "tls").await;
 
     // Client certificates.
     let with_key = |key: &str| {
@@ -337,25 +363,32 @@ async fn every_sslmode_against_a_server_with_tls() {
         );
         server.tcp("certified", &certified)
     };
-    assert_outcome(&with_key("client.key"), "tls").await;
-    assert_outcome(&with_key("sec1.key"), "tls").await;
-    assert_outcome(&with_key("open.key"), "chmod 600").await;
-    assert_outcome(&with_key("encrypted.key"), "it is encrypted").await;
-    assert_outcome(&with_key("server.key"), "client certificate with its private key").await;
-    assert_outcome(&server.tcp("certified", "sslmode=require"), "sslcert and sslkey").await;
-    assert_outcome(
+    assert_outcome_as_libpq(&with_key("client.key"), "tls").await;
+    assert_outcome_as_libpq(&with_key("sec1.key"), "tls").await;
+    assert_outcome_as_libpq(&with_key("open.key"), "chmod 600").await;
+    assert_outcome_as_libpq(&with_key("encrypted.key"), "it is encrypted").await;
+    assert_outcome_as_libpq(&with_key("server.key"), "client certificate with its private key")
+        .await;
+    assert_outcome_as_libpq(&server.tcp("certified", "sslmode=require"), "sslcert and sslkey")
+        .await;
+    assert_outcome_as_libpq(
         &format!("{} sslcertmode=disable", with_key("client.key")),
         "sslcert and sslkey",
     )
     .await;
 
-    // Children connect in the same way.
+    // Children connect in the same way; what older ones call `system` is a file to them.
     let info = Conninfo::parse(&Secret::new(app(&format!("sslmode=verify-full {ca}")))).unwrap();
     let psql = Program::find(Tool::Psql, None, 14).await.unwrap();
     let mut command = psql.command(&info);
     command
         .args(["-XAtc", "SELECT current_user, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"]);
     assert_eq!(run(command).await.unwrap().stdout, b"app|t\n");
+    let public = Conninfo::parse(&Secret::new(app("sslrootcert=system"))).unwrap();
+    let mut command = psql.command(&public);
+    command.args(["-Xc", "SELECT 1"]);
+    let error = run(command).await.unwrap_err();
+    assert!(error.one_line().contains("certificate verify failed"), "{error:?}");
     let mut command = psql.command(&info.with_database("absent"));
     command.args(["-Xc", "SELECT 1"]);
     let error = run(command).await.unwrap_err();
@@ -382,36 +415,45 @@ async fn certificates_that_are_odd_are_judged_as_libpq_judges_them() {
     };
 
     // Another name: its common name does not count where it has alternative names.
-    assert_outcome(&app("verify-ca", &root("ca.crt")), "tls").await;
-    assert_outcome(
+    assert_outcome_as_libpq(&app("verify-ca", &root("ca.crt")), "tls").await;
+    assert_outcome_as_libpq(
         &app("verify-full", &root("ca.crt")),
         "use the host name that the certificate is for",
     )
     .await;
     // A wrong name *and* a wrong authority: the name, which does not count, must not excuse it.
-    assert_outcome(&app("verify-ca", &root("stranger.crt")), "does not hold the authority").await;
+    assert_outcome_as_libpq(
+        &app("verify-ca", &root("stranger.crt")),
+        "does not hold the authority",
+    )
+    .await;
 
     show("common_name");
-    assert_outcome(&app("verify-full", &root("ca.crt")), "tls").await;
-    assert_outcome(&app("verify-full", &root("stranger.crt")), "does not hold the authority").await;
+    assert_outcome_as_libpq(&app("verify-full", &root("ca.crt")), "tls").await;
+    assert_outcome_as_libpq(
+        &app("verify-full", &root("stranger.crt")),
+        "does not hold the authority",
+    )
+    .await;
 
     let revoked = format!("{} sslcrl={}", root("ca.crt"), certs.path("crl").display());
-    assert_outcome(&app("verify-full", &revoked), "tls").await;
+    assert_outcome_as_libpq(&app("verify-full", &revoked), "tls").await;
     show("server");
-    assert_outcome(&app("verify-ca", &root("ca.crt")), "tls").await;
-    assert_outcome(&app("verify-ca", &revoked), "is revoked").await;
+    assert_outcome_as_libpq(&app("verify-ca", &root("ca.crt")), "tls").await;
+    assert_outcome_as_libpq(&app("verify-ca", &revoked), "is revoked").await;
 
     show("expired");
-    assert_outcome(&app("verify-ca", &root("ca.crt")), "has expired").await;
-    assert_outcome(&app("require", ""), "tls").await;
+    assert_outcome_as_libpq(&app("verify-ca", &root("ca.crt")), "has expired").await;
+    assert_outcome_as_libpq(&app("require", ""), "tls").await;
 
     show("self");
-    assert_outcome(&app("verify-full", &root("self.crt")), "tls").await;
-    assert_outcome(&app("verify-full", &root("ca.crt")), "name a copy of it").await;
+    assert_outcome_as_libpq(&app("verify-full", &root("self.crt")), "tls").await;
+    assert_outcome_as_libpq(&app("verify-full", &root("ca.crt")), "name a copy of it").await;
 
     show("v1");
-    assert_outcome(&app("require", ""), "tls").await;
-    assert_outcome(&app("require", "channel_binding=require"), "tls").await;
+    assert_outcome_as_libpq(&app("require", ""), "tls").await;
+    assert_outcome_as_libpq(&app("require", "channel_binding=require"), "tls").await;
+    // OpenSSL believes version 1; rustls never does.
     assert_outcome(&app("verify-ca", &root("ca.crt")), "version 3").await;
 }
 

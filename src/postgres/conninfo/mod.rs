@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::config::Secret;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::passfile::{self, Password};
-use crate::postgres::tls::{SslMode, SslNegotiation, TlsSettings};
+use crate::postgres::tls::{RootCert, SslMode, SslNegotiation, TlsSettings};
 
 pub use parameters::{ChannelBinding, TargetSession};
 
@@ -234,6 +234,11 @@ impl Conninfo {
             set("PGTARGETSESSIONATTRS", self.target.as_str().to_owned());
         }
         env
+    }
+
+    /// `sslrootcert=system`.
+    pub(in crate::postgres) fn trusts_the_system(&self) -> bool {
+        self.tls.root == Some(RootCert::System)
     }
 
     pub(in crate::postgres) fn ssl_mode(&self) -> SslMode {

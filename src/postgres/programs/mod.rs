@@ -52,6 +52,14 @@ const USUAL_PLACES: &[&str] = &[
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 ];
 
+/// Where systems keep their certificate authorities in one file.
+const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
 /// A program that was found, and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -93,6 +101,13 @@ impl Program {
     pub fn command(&self, info: &Conninfo) -> Command {
         let mut command = self.bare_command();
         command.envs(info.child_env());
+        // libpq 15 and older take `system` for the name of a file.
+        if self.major < 16
+            && info.trusts_the_system()
+            && let Some(bundle) = SYSTEM_BUNDLES.iter().find(|path| Path::new(path).exists())
+        {
+            command.env("PGSSLROOTCERT", bundle);
+        }
         command
     }
 

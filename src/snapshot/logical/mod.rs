@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use self::committing::Gathered;
 use self::plan::TablePlan;
 use self::source::Source;
 use self::table::TableWork;
@@ -208,11 +209,11 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
             return Err(why.during("hold the snapshot's locks").hint("run the snapshot again"));
         }
     };
-    let read = Utc::now();
+    let gathered = Gathered { archive, surroundings, id, read: Utc::now() };
     if let Some(cache) = &floor.cache {
         cache.keep_only(&config.name, start.generation.as_str()).await;
     }
-    committing::commit(request, &start, &source, &floor, archive, surroundings, id, read).await
+    committing::commit(request, &start, &source, &floor, gathered).await
 }
 
 async fn join_workers(handles: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {

@@ -14,7 +14,9 @@ use super::sealing::{self, Sealed, Slot};
 use super::table::TableWork;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::{codec, history};
-use crate::model::{BasePart, Event, GenerationId, Manifest, Part, PartName, RowFormat, Sink};
+use crate::model::{
+    BasePart, Digest, Event, GenerationId, Manifest, Part, PartName, RowFormat, Sink,
+};
 use crate::postgres::copy::{Selection, block_range};
 use crate::postgres::{Session, quote};
 use crate::snapshot::cache::Cache;
@@ -201,8 +203,7 @@ impl Floor {
         permit: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> Result<()> {
         let raw_len = raw.len() as u64;
-        let digest_only = |raw: Vec<u8>| (crate::model::Digest::of(&raw), raw);
-        let (digest, raw) = blocking(move || Ok(digest_only(raw))).await?;
+        let (digest, raw) = blocking(move || Ok((Digest::of(&raw), raw))).await?;
         let previous = table.previous.get();
         if let Some(part) = previous.and_then(|p| p.with_digest(digest)) {
             let base = previous.and_then(|p| p.base_of(part)).cloned();
@@ -218,7 +219,7 @@ impl Floor {
         };
         let (format, level) = (self.row_format, self.level);
         let (sealed, base) = blocking(move || {
-            let tally = sealing::measure(format, &raw)?.1;
+            let tally = sealing::measure(format, &raw)?;
             let with = base.as_ref().map(|(base, raw)| (base, raw.as_slice()));
             let sealed = sealing::compress(&raw, digest, tally, slot, with, level)?;
             Ok((sealed, base.map(|(base, _)| base)))
@@ -298,7 +299,7 @@ pub async fn put_everywhere(
     lanes: &[Arc<Lane>],
     key: &str,
     stored: &Bytes,
-    stored_digest: crate::model::Digest,
+    stored_digest: Digest,
 ) -> Result<()> {
     let live = lanes.iter().filter(|l| !l.is_lost());
     let outcomes =
@@ -360,7 +361,7 @@ fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Resu
 }
 
 /// The parts and bases of a finished list, each name once.
-pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, crate::model::Digest)> {
+pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, Digest)> {
     let parts = list.parts.iter().map(|p: &Part| (p.name(), p.stored, p.stored_digest));
     let bases = list.bases.iter().map(|b| (b.name(), b.stored, b.stored_digest));
     let mut all: Vec<_> = parts.chain(bases).collect();

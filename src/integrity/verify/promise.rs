@@ -3,19 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
 use super::super::lists;
-use crate::model::{GenerationId, Manifest, RowFormat, SchemaArchive, SnapshotId};
+use crate::model::{Manifest, RowFormat, SchemaArchive, SnapshotId};
 
 /// One snapshot's promise.
 #[derive(Debug, Clone)]
 pub struct Promise {
     pub id: SnapshotId,
-    pub generation: GenerationId,
-    pub taken: DateTime<Utc>,
-    /// The stores that were to have it.
-    pub stores: Vec<String>,
     pub row_format: RowFormat,
     pub schema: SchemaArchive,
     pub tables: Vec<TableLine>,
@@ -45,9 +39,6 @@ impl Promise {
         };
         Self {
             id: manifest.id.clone(),
-            generation: manifest.generation.clone(),
-            taken: manifest.taken,
-            stores: manifest.stores.clone(),
             row_format: manifest.row_format,
             schema: manifest.schema.clone(),
             tables: manifest

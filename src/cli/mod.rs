@@ -1,1 +1,62 @@
-//! (to be written)
+//! The command line: parsing, running, and everything that is printed.
+
+mod args;
+mod render;
+mod screen;
+mod snapshot;
+
+pub use args::command;
+use args::{Cli, Command};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// Runs the program: parses the arguments, runs the command, prints what came of it.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // clap prints help and version to stdout with exit code 0, mistakes to stderr with 2.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("Error: start the runtime\nCaused by: {e}");
+            return ExitCode::from(70);
+        }
+    };
+    let json = cli.json;
+    let name = cli.command.name();
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = run(cli) => outcome,
+            stopped = stopped() => Err(stopped),
+        }
+    });
+    // Work on other threads must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    render::finish(name, json, outcome)
+}
+
+/// A signal to stop, as an error that says so.
+async fn stopped() -> crate::error::Error {
+    use crate::error::{Error, Kind};
+    use tokio::signal::unix::{SignalKind, signal};
+    let what = "the command was stopped by a signal";
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+    Error::new(Kind::Failed, what).hint("nothing was left half done; run the command again")
+}
+
+async fn run(cli: Cli) -> crate::error::Result<render::Done> {
+    match &cli.command {
+        Command::Snapshot(args) => snapshot::run(&cli, args).await,
+    }
+}

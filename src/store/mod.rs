@@ -7,12 +7,14 @@ mod file;
 pub mod keys;
 mod memory;
 pub mod mirror;
+mod open;
 mod port;
 mod retry;
 mod s3;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
+pub use open::open;
 pub use port::{
     ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };

@@ -77,7 +77,9 @@ impl Sink for Lines {
         let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tally.take(&event);
         let line = match event {
-            Event::StoreLost { store, error } => format!("warning: store `{store}` is given up: {error}"),
+            Event::StoreLost { store, error } => {
+                format!("warning: store `{store}` is given up: {error}")
+            }
             Event::Notice { level: Level::Warning, message } => format!("warning: {message}"),
             Event::Notice { level: Level::Info, message } => message,
             Event::TableProgress { .. } if tally.told.is_some_and(|t| t.elapsed() >= QUIET) => {

@@ -20,11 +20,15 @@ pub async fn run(cli: &Cli, args: &Snapshot) -> Result<Done> {
         return Ok(preview(&args.database, &snapshot::dry_run(&request).await?));
     }
     let deadline = request.config.deadline;
-    let outcome = tokio::time::timeout(deadline, snapshot::take(&request)).await.map_err(|_| {
-        let limit = humantime::format_duration(deadline);
-        Error::new(Kind::Failed, format!("snapshot of `{}` took longer than {limit}", args.database))
+    let outcome =
+        tokio::time::timeout(deadline, snapshot::take(&request)).await.map_err(|_| {
+            let limit = humantime::format_duration(deadline);
+            Error::new(
+                Kind::Failed,
+                format!("snapshot of `{}` took longer than {limit}", args.database),
+            )
             .hint("parts that arrived are reused by the next run; raise `deadline` or `jobs`")
-    })??;
+        })??;
     Ok(done(&outcome, begun.elapsed().as_secs_f64()))
 }
 

@@ -1,7 +1,7 @@
 //! stub
-use std::sync::Arc;
 use super::*;
 use crate::config::{StoreConfig, StoreUrl};
+use std::sync::Arc;
 pub async fn open(c: &StoreConfig) -> Result<Arc<dyn ObjectStore>> {
     let inner: Arc<dyn ObjectStore> = match &c.url {
         StoreUrl::File { dir } => Arc::new(FileStore::new(&c.name, &c.region, dir)),

@@ -56,8 +56,7 @@ pub async fn dump(
 
     let mut command = pg_restore.bare_command();
     command.arg("--list").arg(&file);
-    let listing =
-        run(command).await.map_err(|e| e.during("read the schema archive back"))?;
+    let listing = run(command).await.map_err(|e| e.during("read the schema archive back"))?;
     check_contents(&String::from_utf8_lossy(&listing.stdout), source)?;
 
     let (stored_digest, stored) = hashing::file(&file).await?;

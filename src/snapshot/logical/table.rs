@@ -28,6 +28,8 @@ pub struct TableWork {
     changed_in_a_row: AtomicUsize,
     new_bytes: AtomicU64,
     new_parts: AtomicU64,
+    rows: AtomicU64,
+    raw_bytes: AtomicU64,
 }
 
 /// A table whose rows are all stored, with what must be put besides: its list.
@@ -53,6 +55,8 @@ impl TableWork {
             changed_in_a_row: AtomicUsize::new(0),
             new_bytes: AtomicU64::new(0),
             new_parts: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            raw_bytes: AtomicU64::new(0),
         }
     }
 
@@ -78,6 +82,8 @@ impl TableWork {
     /// Records a part, and the base that it needs if it is a delta.
     pub fn record(&self, slot: Slot, mut part: Part, base: Option<BasePart>) {
         (part.from, part.to) = (slot.from, slot.to);
+        self.rows.fetch_add(part.rows, Ordering::Relaxed);
+        self.raw_bytes.fetch_add(part.raw, Ordering::Relaxed);
         if let Some(base) = base {
             self.bases.lock().unwrap_or_else(PoisonError::into_inner).insert(base.digest, base);
         }
@@ -92,6 +98,11 @@ impl TableWork {
     /// Bytes and parts that the previous snapshot had not.
     pub fn new_counts(&self) -> (u64, u64) {
         (self.new_bytes.load(Ordering::Relaxed), self.new_parts.load(Ordering::Relaxed))
+    }
+
+    /// Rows and uncompressed bytes recorded so far.
+    pub fn recorded(&self) -> (u64, u64) {
+        (self.rows.load(Ordering::Relaxed), self.raw_bytes.load(Ordering::Relaxed))
     }
 
     /// One more part is under way.

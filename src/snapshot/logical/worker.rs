@@ -81,12 +81,20 @@ impl Floor {
         to: u64,
         sealing: &mut JoinSet<Result<()>>,
     ) -> Result<()> {
-        let previous = table.previous.get_or_try_init(|| self.read_previous(table)).await?;
+        let previous = table
+            .previous
+            .get_or_try_init(|| async {
+                let bytes = table.plan.relation.bytes + table.plan.relation.toast_bytes;
+                self.sink.emit(Event::TableStarted { table: table.label(), total_bytes: bytes });
+                self.read_previous(table).await
+            })
+            .await?;
         if table.probed && table.probe_pays(from) {
             let same = self.unchanged(session, table, previous, from, to).await?;
             table.note_probe(!same);
             if same {
-                return self.keep_range(table, previous, from, to).await;
+                self.keep_range(table, previous, from, to);
+                return Ok(());
             }
         }
         let selection = Selection {
@@ -109,7 +117,8 @@ impl Floor {
         if let Some(raw) = cutter.finish()? {
             self.hand_over(table, Slot { from, to, index }, raw, sealing).await;
         }
-        self.end(table).await
+        self.end(table);
+        Ok(())
     }
 
     /// The table's previous list. One that cannot be had only means that everything is read and
@@ -153,20 +162,14 @@ impl Floor {
     }
 
     /// Takes a range over from the previous snapshot.
-    async fn keep_range(
-        &self,
-        table: &Arc<TableWork>,
-        previous: &Previous,
-        from: u64,
-        to: u64,
-    ) -> Result<()> {
+    fn keep_range(&self, table: &TableWork, previous: &Previous, from: u64, to: u64) {
         let (mut rows, mut bytes) = (0, 0);
         for (index, part) in previous.range(from).iter().enumerate() {
             (rows, bytes) = (rows + part.rows, bytes + part.raw);
             table.record(Slot { from, to, index }, part.clone(), previous.base_of(part).cloned());
         }
         self.progress(table, rows, bytes);
-        self.end(table).await
+        self.end(table);
     }
 
     /// Gives a part to a task of its own, once there is room for it.
@@ -206,7 +209,8 @@ impl Floor {
             table.record(slot, part.clone(), base);
             self.progress(table, part.rows, raw_len);
             drop(permit);
-            return self.end(table).await;
+            self.end(table);
+            return Ok(());
         }
         let base = match previous.and_then(|p| p.base_for(slot)) {
             Some(base) => self.fetch_base(&base).await.map(|raw| (base, raw)),
@@ -232,7 +236,8 @@ impl Floor {
         let rows = sealed.part.rows;
         table.record(slot, sealed.part, base);
         self.progress(table, rows, raw_len);
-        self.end(table).await
+        self.end(table);
+        Ok(())
     }
 
     /// Puts a sealed part into every store that is still there.
@@ -279,16 +284,12 @@ impl Floor {
     }
 
     /// Counts a range or part as done; the last one tells that the table is.
-    async fn end(&self, table: &Arc<TableWork>) -> Result<()> {
+    fn end(&self, table: &TableWork) {
         if table.end() {
-            self.sink.emit(Event::TableEnded {
-                table: table.label(),
-                rows: 0,
-                raw_bytes: 0,
-                new_bytes: table.new_counts().0,
-            });
+            let (rows, raw_bytes) = table.recorded();
+            let new_bytes = table.new_counts().0;
+            self.sink.emit(Event::TableEnded { table: table.label(), rows, raw_bytes, new_bytes });
         }
-        Ok(())
     }
 }
 

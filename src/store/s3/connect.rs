@@ -31,7 +31,8 @@ pub(super) async fn client(config: &StoreConfig) -> Result<Client> {
     if let (Some(id), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
         let value = |s: &Secret| {
             s.expose().map(str::to_owned).map_err(|e| {
-                StoreError::new(Class::Permanent, format!("open store `{}`", config.name)).caused_by(e)
+                StoreError::new(Class::Permanent, format!("open store `{}`", config.name))
+                    .caused_by(e)
             })
         };
         let keys = Credentials::new(value(id)?, value(secret)?, None, None, "configuration");

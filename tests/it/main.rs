@@ -4,6 +4,5 @@
 mod lab;
 
 mod architecture;
-mod doctor;
 mod lab_works;
 mod postgres_connect;

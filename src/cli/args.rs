@@ -22,16 +22,84 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Init(Init),
+    Doctor(Doctor),
     Snapshot(Snapshot),
+    Completions(Completions),
+    Man(Man),
 }
 
 impl Command {
     /// The command's name as it is typed.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Init(_) => "init",
+            Self::Doctor(_) => "doctor",
             Self::Snapshot(_) => "snapshot",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
+}
+
+/// Write a commented configuration, ready to be filled in
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl init --name petforce          two S3 buckets, one in each region
+  drctl init --local --name petforce  two folders below ./drctl-stores: needs only a PostgreSQL URL
+  drctl init --config /etc/drctl.toml write it there
+
+A file that is there is never overwritten.")]
+pub struct Init {
+    /// Two folders below DIR in place of S3 buckets [default DIR: ./drctl-stores]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "drctl-stores")]
+    pub local: Option<PathBuf>,
+    /// The name of the project and of its database [default: the folder's name]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Check everything that a snapshot needs, and tell all of it at once
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl doctor                        all databases and their stores
+  drctl doctor petforce               one database and its stores
+  drctl doctor --json | jq '.findings[] | select(.severity == \"critical\")'
+
+It writes and removes a small probe in every store, and changes nothing else.
+
+Exit codes: 0 nothing critical; 1 something critical; 2 the configuration cannot be loaded.")]
+pub struct Doctor {
+    /// The database's name in the configuration; all if none is given
+    pub database: Option<String>,
+    /// How long any one step may take
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub timeout: std::time::Duration,
+}
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl completions bash > /etc/bash_completion.d/drctl
+  drctl completions zsh > \"${fpath[1]}/_drctl\"
+  drctl completions fish > ~/.config/fish/completions/drctl.fish")]
+pub struct Completions {
+    pub shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or write a page for every command
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl man | man -l -
+  drctl man --out /usr/local/share/man/man1")]
+pub struct Man {
+    /// Write drctl.1 and a page for every command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Take a snapshot of a database into all of its stores

@@ -4,7 +4,7 @@
 mod archive;
 mod committing;
 mod cutter;
-mod plan;
+pub(super) mod plan;
 mod previous;
 mod sealing;
 mod source;

@@ -8,4 +8,4 @@ pub mod profile;
 pub mod retention;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Preview, Request, dry_run, take};
+pub use logical::{Outcome, Preview, Ranges, Request, dry_run, take};

@@ -127,11 +127,7 @@ fn state_of(e: &Error) -> State {
 
 /// Looks at every store at once. A store that cannot be listed is told of; only if none can is that
 /// an error.
-pub async fn shelf(
-    stores: &[Arc<dyn ObjectStore>],
-    keys: &Keys,
-    database: &str,
-) -> Result<Shelf> {
+pub async fn shelf(stores: &[Arc<dyn ObjectStore>], keys: &Keys, database: &str) -> Result<Shelf> {
     let shown = join_all(stores.iter().map(|store| look(store, keys, database))).await;
     let mut unreachable = Vec::new();
     let mut by_id: BTreeMap<SnapshotId, Shelved> = BTreeMap::new();
@@ -218,9 +214,7 @@ impl Shelf {
         }
         let matching: Vec<&Shelved> = match text.is_empty() {
             true => Vec::new(),
-            false => {
-                self.snapshots.iter().filter(|s| s.id.as_str().starts_with(text)).collect()
-            }
+            false => self.snapshots.iter().filter(|s| s.id.as_str().starts_with(text)).collect(),
         };
         match matching.as_slice() {
             [one] => Ok(one),
@@ -259,13 +253,11 @@ pub async fn manifest(
     database: &str,
     shelved: &Shelved,
 ) -> Result<(Arc<dyn ObjectStore>, Manifest)> {
-    let place =
-        Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
+    let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
     let mut last = None;
     for store in stores {
-        let complete = shelved.shares.iter().any(|s| {
-            s.store == store.name() && s.state == State::Complete
-        });
+        let complete =
+            shelved.shares.iter().any(|s| s.store == store.name() && s.state == State::Complete);
         if complete {
             match history::read_manifest(&**store, keys, database, &place).await {
                 Ok(manifest) => return Ok((Arc::clone(store), manifest)),

@@ -117,8 +117,7 @@ impl Forge {
             to: range as u64 + 1,
         };
         if base.is_none() {
-            let base =
-                BasePart { digest, stored_digest, stored: part.stored, raw: part.raw };
+            let base = BasePart { digest, stored_digest, stored: part.stored, raw: part.raw };
             self.bases.insert(slot, (base, raw.to_vec()));
         }
         (part, stored.into())
@@ -247,6 +246,7 @@ pub fn source() -> Source {
         version: "15.0".to_owned(),
         version_num: 150_000,
         postmaster_started: "then".to_owned(),
+        counting_since: None,
         xmin: "700".to_owned(),
         lsn: None,
         in_recovery: false,

@@ -167,9 +167,8 @@ mod tests {
         fs::write(&path, "# x\n*:1:*:*:no\nlocalhost:2:d:u:first\r\n*:*:*:*:second\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let at = |host: Host, port| Endpoint { host, address: None, port };
-        let find = |e: &Endpoint| {
-            look_up(&path, e, "d", "u").password.map(|p| p.expose().unwrap().to_owned())
-        };
+        let find =
+            |e: &Endpoint| look_up(&path, e, "d", "u").password.map(|p| p.expose().to_owned());
 
         assert_eq!(find(&at(Host::Tcp("localhost".into()), 2)).as_deref(), Some("first"));
         assert_eq!(find(&at(Host::Socket("/tmp".into()), 2)).as_deref(), Some("first"));

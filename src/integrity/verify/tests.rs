@@ -269,8 +269,8 @@ async fn bytes_spoilt_on_their_way_are_read_again() {
         }
     }
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(faulty.clone())];
-    let report = verify(&VerifyRequest { jobs: 1, ..request(&world, &stores, Depth::Content) });
-    let report = report.await.unwrap();
+    let alone = VerifyRequest { jobs: 1, ..request(&world, &stores, Depth::Content) };
+    let report = verify(&alone).await.unwrap();
     // Neighbouring reads may both be hit; what is told must at least be no more than what was hit.
     assert!(report.findings.len() < 20, "{:#?}", report.findings);
     faulty.heal();
@@ -289,13 +289,8 @@ async fn a_newer_format_and_an_untrusted_signature_are_unverified() {
     store.overwrite(&key, seal::seal(&future, &Keys::default()).unwrap());
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(store)];
     let report = verify(&request(&world, &stores, Depth::Checksums)).await.unwrap();
-    let spot = (
-        FindingKind::Unreadable,
-        "east".to_owned(),
-        Some(future.id.to_string()),
-        None,
-        Some(key),
-    );
+    let spot =
+        (FindingKind::Unreadable, "east".to_owned(), Some(future.id.to_string()), None, Some(key));
     assert_eq!(spots(&report), BTreeSet::from([spot]));
     assert_eq!(report.verdict(), Verdict::Unverified);
 
@@ -367,8 +362,7 @@ async fn with_an_unreadable_manifest_nothing_is_called_surplus() {
         spoil(&world, &store, &key, how).await;
         let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(store)];
         for which in [Which::All, Which::Latest, Which::One(world.manifests[0].id.clone())] {
-            let request =
-                VerifyRequest { which, ..request(&world, &stores, Depth::Checksums) };
+            let request = VerifyRequest { which, ..request(&world, &stores, Depth::Checksums) };
             let report = verify(&request).await.unwrap();
             assert!(report.findings.iter().all(|f| f.kind == FindingKind::Damaged), "{report:#?}");
         }
@@ -432,7 +426,8 @@ async fn nothing_to_check_is_an_error() {
     assert_eq!(e.what(), "there is no snapshot of `petforce` in any store");
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(world.store("east"))];
     let id: SnapshotId = "20261122T110001Z-000abc".parse().unwrap();
-    let request = VerifyRequest { which: Which::One(id), ..request(&world, &stores, Depth::Listing) };
+    let request =
+        VerifyRequest { which: Which::One(id), ..request(&world, &stores, Depth::Listing) };
     let e = verify(&request).await.unwrap_err();
     assert_eq!(e.kind(), Kind::Usage);
     assert!(e.advice().unwrap().contains("20261122T110000Z-000abc"), "{e:?}");

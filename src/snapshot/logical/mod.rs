@@ -56,6 +56,15 @@ pub struct Request {
 pub struct Outcome {
     pub manifest: Manifest,
     pub stores: Vec<StoreOutcome>,
+    /// What became of the ranges of each table, in the manifest's order.
+    pub ranges: Vec<(TableName, Ranges)>,
+}
+
+/// How many ranges of a table were read, and how many a probe spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ranges {
+    pub read: u64,
+    pub kept: u64,
 }
 
 /// What a snapshot would do.
@@ -209,6 +218,7 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
             return Err(why.during("hold the snapshot's locks").hint("run the snapshot again"));
         }
     };
+    source.still_locked().await?;
     let gathered = Gathered { archive, surroundings, id, read: Utc::now() };
     if let Some(cache) = &floor.cache {
         cache.keep_only(&config.name, start.generation.as_str()).await;

@@ -30,6 +30,21 @@ pub fn measure(format: RowFormat, raw: &[u8]) -> Result<Tally> {
     })
 }
 
+/// The part that a base is when it stands for itself.
+pub fn as_base(base: &BasePart, tally: Tally, slot: Slot) -> Part {
+    Part {
+        digest: base.digest,
+        base: None,
+        stored_digest: base.stored_digest,
+        stored: base.stored,
+        raw: base.raw,
+        rows: tally.rows,
+        row_digest: tally.digest,
+        from: slot.from,
+        to: slot.to,
+    }
+}
+
 /// A delta must stay below this share of what the plain part would take.
 const DELTA_SHARE: u64 = 2;
 

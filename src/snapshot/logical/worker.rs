@@ -15,7 +15,7 @@ use super::table::TableWork;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::{codec, history};
 use crate::model::{
-    BasePart, Digest, Event, GenerationId, Manifest, Part, PartName, RowFormat, Sink,
+    BasePart, Digest, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink,
 };
 use crate::postgres::copy::{Selection, block_range};
 use crate::postgres::{Session, quote};
@@ -85,20 +85,22 @@ impl Floor {
     ) -> Result<()> {
         let previous = table
             .previous
-            .get_or_try_init(|| async {
+            .get_or_init(|| async {
                 let bytes = table.plan.relation.bytes + table.plan.relation.toast_bytes;
                 self.sink.emit(Event::TableStarted { table: table.label(), total_bytes: bytes });
                 self.read_previous(table).await
             })
-            .await?;
+            .await;
         if table.probed && table.probe_pays(from) {
             let same = self.unchanged(session, table, previous, from, to).await?;
             table.note_probe(!same);
             if same {
+                table.count_range(true);
                 self.keep_range(table, previous, from, to);
                 return Ok(());
             }
         }
+        table.count_range(false);
         let selection = Selection {
             table: &table.plan.relation.name,
             columns: &table.plan.columns.copied,
@@ -123,16 +125,24 @@ impl Floor {
         Ok(())
     }
 
-    /// The table's previous list. One that cannot be had only means that everything is read and
-    /// nothing is known.
-    async fn read_previous(&self, table: &TableWork) -> Result<Previous> {
+    /// The table's previous list, from the store that has the previous snapshot, else from any
+    /// other. One that cannot be had only means that everything is read and nothing is known: a
+    /// damaged object of an earlier snapshot must not stand in the way of the next.
+    async fn read_previous(&self, table: &TableWork) -> Previous {
         let (Some((manifest, store)), Some(then)) = (&self.previous, &table.then) else {
-            return Ok(Previous::default());
+            return Previous::default();
         };
-        let list = history::read_list(&**store, manifest, then).await.map_err(|e| {
-            e.hint("`drctl verify` tells what is damaged; `drctl snapshot --full` starts afresh")
-        })?;
-        Ok(Previous::new(list))
+        let others = self.lanes.iter().filter(|l| !l.is_lost() && l.name() != store.name());
+        for store in std::iter::once(store).chain(others.map(|l| &l.store)) {
+            match history::read_list(&**store, manifest, then).await {
+                Ok(list) => return Previous::new(list),
+                Err(e) => self.sink.notice(
+                    Level::Warning,
+                    format!("{}; `drctl verify` tells what else is damaged", e.one_line()),
+                ),
+            }
+        }
+        Previous::default()
     }
 
     /// Asks whether the rows of a range are those of the previous snapshot: none is as young as its
@@ -213,11 +223,21 @@ impl Floor {
             self.end(table);
             return Ok(());
         }
-        let base = match previous.and_then(|p| p.base_for(slot)) {
+        let (format, level) = (self.row_format, self.level);
+        let base = previous.and_then(|p| p.base_for(slot));
+        if let Some(base) = base.as_ref().filter(|b| b.digest == digest) {
+            // The rows are again what they were when the base was stored.
+            let tally = blocking(move || sealing::measure(format, &raw)).await?;
+            table.record(slot, sealing::as_base(base, tally, slot), None);
+            self.progress(table, tally.rows, raw_len);
+            drop(permit);
+            self.end(table);
+            return Ok(());
+        }
+        let base = match base {
             Some(base) => self.fetch_base(&base).await.map(|raw| (base, raw)),
             None => None,
         };
-        let (format, level) = (self.row_format, self.level);
         let (sealed, base) = blocking(move || {
             let tally = sealing::measure(format, &raw)?;
             let with = base.as_ref().map(|(base, raw)| (base, raw.as_slice()));
@@ -334,17 +354,19 @@ impl std::error::Error for StartAfresh {}
 
 /// No store is left to write to.
 pub fn all_lost(lanes: &[Arc<Lane>]) -> Error {
-    let mut error = Error::new(Kind::Storage, "no store is left to write to");
+    let mut what = "no store is left to write to".to_owned();
+    let mut first = None;
     for lane in lanes {
         if let Some(loss) = lane.take_loss() {
-            error = Error::new(
-                Kind::Storage,
-                format!("{}; store `{}` failed", error.what(), lane.name()),
-            )
-            .caused_by(loss);
+            what.push_str(&format!("\n  {}: {}", lane.name(), loss.one_line()));
+            first.get_or_insert(loss);
         }
     }
-    error
+    let error = Error::new(Kind::Storage, what);
+    match first.as_ref().and_then(Error::advice) {
+        Some(hint) => error.hint(hint),
+        None => error.hint("`drctl doctor` tests every store; then run the snapshot again"),
+    }
 }
 
 /// Runs work for the CPU where it does not hold up the others.

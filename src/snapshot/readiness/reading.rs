@@ -6,7 +6,6 @@ use super::Notes;
 use super::notes::Stopped;
 use super::server::Facts;
 use crate::config::{ChangeDetection, DatabaseConfig};
-use crate::error::Result;
 use crate::postgres::catalog::{self, Relation, RelationKind, Server};
 use crate::postgres::{Pooling, Session, quote, sqlstate};
 use crate::snapshot::logical::plan::{self, Scope};
@@ -224,8 +223,7 @@ async fn change_detection(
         return;
     }
     let oids: Vec<u32> = scope.tables.iter().map(|t| t.oid).collect();
-    let columns =
-        async { Result::Ok(catalog::columns(session, &oids, &config.stable_types).await?) };
+    let columns = catalog::columns(session, &oids, &config.stable_types);
     let Some(columns) = notes.within("read the tables' columns", columns).await else { return };
     let always: Vec<String> = scope
         .tables

@@ -105,6 +105,28 @@ impl App {
     }
 }
 
+impl App {
+    /// The databases meant by an optional argument: that one, or all of the configuration.
+    pub fn databases(&self, named: Option<&str>) -> Result<Vec<String>> {
+        match named {
+            Some(name) => Ok(vec![self.config.database(name)?.name.clone()]),
+            None => Ok(self.config.database_names().map(str::to_owned).collect()),
+        }
+    }
+
+    /// The stores of a database, or the one of them that was named.
+    pub async fn stores_named(
+        &self,
+        database: &DatabaseConfig,
+        store: Option<&str>,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        match store {
+            None => self.stores_of(database).await,
+            Some(name) => Ok(vec![self.store(name).await?]),
+        }
+    }
+}
+
 /// A random number for ids.
 pub fn random() -> Result<u32> {
     getrandom::u32()

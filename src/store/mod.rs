@@ -5,13 +5,19 @@ pub mod conformance;
 pub mod fault;
 mod file;
 pub mod keys;
+pub mod lease;
+pub mod marker;
 mod memory;
+pub mod mirror;
+mod open;
 mod port;
 mod retry;
 mod s3;
 
 pub use file::FileStore;
+pub use lease::{Holder, Lease};
 pub use memory::MemoryStore;
+pub use open::{open, open_with};
 pub use port::{
     ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };

@@ -6,3 +6,4 @@ mod lab;
 mod architecture;
 mod lab_works;
 mod postgres_connect;
+mod store;

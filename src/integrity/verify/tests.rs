@@ -269,8 +269,8 @@ async fn bytes_spoilt_on_their_way_are_read_again() {
         }
     }
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(faulty.clone())];
-    let report = verify(&VerifyRequest { jobs: 1, ..request(&world, &stores, Depth::Content) });
-    let report = report.await.unwrap();
+    let alone = VerifyRequest { jobs: 1, ..request(&world, &stores, Depth::Content) };
+    let report = verify(&alone).await.unwrap();
     // Neighbouring reads may both be hit; what is told must at least be no more than what was hit.
     assert!(report.findings.len() < 20, "{:#?}", report.findings);
     faulty.heal();

@@ -1,10 +1,12 @@
 //! Snapshots: from a database into stores. The logical engine reads rows through COPY.
 
 mod cache;
+pub mod copying;
 mod lane;
 mod logical;
 mod opening;
 pub mod profile;
+pub mod prune;
 pub mod readiness;
 pub mod retention;
 

@@ -4,5 +4,10 @@
 mod lab;
 
 mod architecture;
+mod change_detection;
+mod change_detection_history;
+mod crash;
 mod lab_works;
 mod postgres_connect;
+mod snapshot_faults;
+mod taking;

@@ -1,6 +1,10 @@
 //! The command line: parsing, running, and everything that is printed.
 
 mod args;
+mod completions;
+mod doctor;
+mod init;
+mod manual;
 mod render;
 mod screen;
 mod snapshot;
@@ -57,6 +61,10 @@ async fn stopped() -> crate::error::Error {
 
 async fn run(cli: Cli) -> crate::error::Result<render::Done> {
     match &cli.command {
+        Command::Init(args) => init::run(&cli, args),
+        Command::Doctor(args) => doctor::run(&cli, args).await,
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => manual::run(args),
         Command::Snapshot(args) => snapshot::run(&cli, args).await,
     }
 }

@@ -5,6 +5,7 @@ mod lane;
 mod logical;
 mod opening;
 pub mod profile;
+pub mod readiness;
 pub mod retention;
 
 pub use cache::Cache;

@@ -120,17 +120,24 @@ fn entry(floor: &Floor, kept: &Kept, index: usize) -> Result<Listed> {
     Ok(Listed { key, stored, stored_digest, finished, table })
 }
 
+/// What a run has read and stored when it comes to its end.
+pub struct Gathered {
+    pub archive: Archive,
+    pub surroundings: Surroundings,
+    pub id: SnapshotId,
+    /// When the last row had been read.
+    pub read: DateTime<Utc>,
+}
+
 /// Puts what is left, completes the stores that lack earlier parts, and commits.
 pub async fn commit(
     request: &Request,
     start: &Start,
     source: &Source,
     floor: &Arc<Floor>,
-    archive: Archive,
-    surroundings: Surroundings,
-    id: SnapshotId,
-    read: DateTime<Utc>,
+    gathered: Gathered,
 ) -> Result<Outcome> {
+    let Gathered { archive, surroundings, id, read } = gathered;
     let sink = &request.sink;
     let database = &request.config.name;
     sink.emit(Event::Phase { name: "commit".to_owned() });

@@ -4,7 +4,7 @@
 mod archive;
 mod committing;
 mod cutter;
-mod plan;
+pub(super) mod plan;
 mod previous;
 mod sealing;
 mod source;
@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use self::committing::Gathered;
 use self::plan::TablePlan;
 use self::source::Source;
 use self::table::TableWork;
@@ -218,11 +219,11 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
         }
     };
     source.still_locked().await?;
-    let read = Utc::now();
+    let gathered = Gathered { archive, surroundings, id, read: Utc::now() };
     if let Some(cache) = &floor.cache {
         cache.keep_only(&config.name, start.generation.as_str()).await;
     }
-    committing::commit(request, &start, &source, &floor, archive, surroundings, id, read).await
+    committing::commit(request, &start, &source, &floor, gathered).await
 }
 
 async fn join_workers(handles: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {

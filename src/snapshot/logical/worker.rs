@@ -15,7 +15,7 @@ use super::table::TableWork;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::{codec, history};
 use crate::model::{
-    BasePart, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink,
+    BasePart, Digest, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink,
 };
 use crate::postgres::copy::{Selection, block_range};
 use crate::postgres::{Session, quote};
@@ -213,8 +213,7 @@ impl Floor {
         permit: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> Result<()> {
         let raw_len = raw.len() as u64;
-        let digest_only = |raw: Vec<u8>| (crate::model::Digest::of(&raw), raw);
-        let (digest, raw) = blocking(move || Ok(digest_only(raw))).await?;
+        let (digest, raw) = blocking(move || Ok((Digest::of(&raw), raw))).await?;
         let previous = table.previous.get();
         if let Some(part) = previous.and_then(|p| p.with_digest(digest)) {
             let base = previous.and_then(|p| p.base_of(part)).cloned();
@@ -320,7 +319,7 @@ pub async fn put_everywhere(
     lanes: &[Arc<Lane>],
     key: &str,
     stored: &Bytes,
-    stored_digest: crate::model::Digest,
+    stored_digest: Digest,
 ) -> Result<()> {
     let live = lanes.iter().filter(|l| !l.is_lost());
     let outcomes =
@@ -384,7 +383,7 @@ fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Resu
 }
 
 /// The parts and bases of a finished list, each name once.
-pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, crate::model::Digest)> {
+pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, Digest)> {
     let parts = list.parts.iter().map(|p: &Part| (p.name(), p.stored, p.stored_digest));
     let bases = list.bases.iter().map(|b| (b.name(), b.stored, b.stored_digest));
     let mut all: Vec<_> = parts.chain(bases).collect();

@@ -4,6 +4,11 @@
 mod lab;
 
 mod architecture;
+mod change_detection;
+mod change_detection_history;
+mod crash;
 mod lab_works;
 mod postgres_connect;
 mod store;
+mod snapshot_faults;
+mod taking;

@@ -4,5 +4,6 @@
 mod lab;
 
 mod architecture;
+mod doctor;
 mod lab_works;
 mod postgres_connect;

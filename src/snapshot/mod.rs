@@ -9,4 +9,4 @@ pub mod readiness;
 pub mod retention;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Preview, Request, dry_run, take};
+pub use logical::{Outcome, Preview, Ranges, Request, dry_run, take};

@@ -13,7 +13,7 @@ fn tcp(name: &str, port: u16) -> Endpoint {
 }
 
 fn password(info: &Conninfo) -> Option<&str> {
-    info.password.as_ref().map(|p| p.expose().unwrap())
+    info.password.as_ref().map(Password::expose)
 }
 
 /// The whole of an error as a person may see it.

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use self::committing::Gathered;
 use self::plan::TablePlan;
 use self::source::Source;
 use self::table::TableWork;
@@ -55,6 +56,15 @@ pub struct Request {
 pub struct Outcome {
     pub manifest: Manifest,
     pub stores: Vec<StoreOutcome>,
+    /// What became of the ranges of each table, in the manifest's order.
+    pub ranges: Vec<(TableName, Ranges)>,
+}
+
+/// How many ranges of a table were read, and how many a probe spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ranges {
+    pub read: u64,
+    pub kept: u64,
 }
 
 /// What a snapshot would do.
@@ -208,11 +218,12 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
             return Err(why.during("hold the snapshot's locks").hint("run the snapshot again"));
         }
     };
-    let read = Utc::now();
+    source.still_locked().await?;
+    let gathered = Gathered { archive, surroundings, id, read: Utc::now() };
     if let Some(cache) = &floor.cache {
         cache.keep_only(&config.name, start.generation.as_str()).await;
     }
-    committing::commit(request, &start, &source, &floor, archive, surroundings, id, read).await
+    committing::commit(request, &start, &source, &floor, gathered).await
 }
 
 async fn join_workers(handles: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {

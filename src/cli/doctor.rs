@@ -80,7 +80,7 @@ fn text(findings: &[Finding], code: u8) -> String {
         (2, ..) => "The configuration cannot be used; nothing else was checked.",
         (_, 0, 0) => "All is ready for a snapshot.",
         (_, 0, _) => "A snapshot can be taken.",
-        _ => "A snapshot would fail or could not be relied upon: see to what is critical first.",
+        _ => "Not ready: see to what is critical first.",
     };
     text.push_str(&format!(
         "\n{critical} critical, {}, {} ok. {verdict}\n",
@@ -123,7 +123,7 @@ mod tests {
           warning   a clock is off
                     -> set it
 
-        1 critical, 1 warning, 2 ok. A snapshot would fail or could not be relied upon: see to what is critical first.
+        1 critical, 1 warning, 2 ok. Not ready: see to what is critical first.
         ");
     }
 

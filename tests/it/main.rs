@@ -7,6 +7,7 @@ mod architecture;
 mod change_detection;
 mod change_detection_history;
 mod crash;
+mod doctor;
 mod lab_works;
 mod postgres_connect;
 mod store;

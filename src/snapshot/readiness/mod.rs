@@ -205,3 +205,9 @@ fn regions(config: &Config, database: &DatabaseConfig, notes: &mut Notes) {
 fn told(e: &Error) -> (String, Option<String>) {
     (e.one_line().replace('\n', "; "), e.advice().map(str::to_owned))
 }
+
+/// `1 table`, `2 tables`.
+fn counted(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Notes;
 use super::notes::Stopped;
 use super::server::Facts;
+use super::{Notes, counted};
 use crate::config::{ChangeDetection, DatabaseConfig};
 use crate::postgres::catalog::{self, Relation, RelationKind, Server};
 use crate::postgres::{Pooling, Session, quote, sqlstate};
@@ -71,8 +71,9 @@ pub(super) async fn check(
     for (schema, count) in &schemas {
         notes.critical(
             format!(
-                "schema {schema} is closed to role `{}`, with {count} relations to be taken",
-                server.user
+                "schema {schema} is closed to role `{}`, with {} to be taken",
+                server.user,
+                counted(*count, "relation")
             ),
             format!("GRANT USAGE ON SCHEMA {} TO {role};", quote::ident(schema)),
         );
@@ -80,10 +81,10 @@ pub(super) async fn check(
     let bytes = scope.tables.iter().map(|t| t.bytes + t.toast_bytes).sum();
     if refused.is_empty() {
         notes.ok(format!(
-            "role `{}` can read all of {} tables and {} sequences",
+            "role `{}` can read all: {} and {}",
             server.user,
-            scope.tables.len(),
-            scope.sequences.len()
+            counted(scope.tables.len(), "table"),
+            counted(scope.sequences.len(), "sequence")
         ));
     } else if refused.len() > 1 && !schemas.is_empty() | !without_select.is_empty() {
         notes.critical(
@@ -183,7 +184,7 @@ async fn large_objects(session: &Session, server: &Server, notes: &mut Notes) ->
             format!("GRANT SELECT ON LARGE OBJECT … TO {};", quote::ident(&server.user)),
         );
     } else if found.count > 0 {
-        notes.ok(format!("all {} large objects can be read", found.count));
+        notes.ok(format!("all large objects ({}) can be read", found.count));
     }
     found.bytes
 }

@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod hashing;
 pub mod history;
+pub mod large_objects;
 pub mod rows;
 pub mod seal;

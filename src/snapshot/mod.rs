@@ -7,4 +7,4 @@ mod opening;
 pub mod profile;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Request, dry_run, take};
+pub use logical::{Outcome, Request, dry_run, matches, take};

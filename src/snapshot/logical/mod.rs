@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+pub use self::plan::matches;
 use self::plan::TablePlan;
 use self::source::Source;
 use self::table::TableWork;

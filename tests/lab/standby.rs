@@ -1,0 +1,37 @@
+//! A physical standby of a server of the lab.
+
+use std::time::{Duration, Instant};
+
+use super::options::new_folder;
+use super::postgres::Postgres;
+use super::process::run_tool;
+use super::scratch::Owner;
+
+impl Postgres {
+    /// A streaming standby made by `pg_basebackup`, with a replication slot of its own. It takes
+    /// the primary's settings; wait for it with [`catch_up`](Self::catch_up).
+    pub fn standby_of(primary: &Self) -> Self {
+        let folder = new_folder(primary.version());
+        let slot = super::unique("standby");
+        let mut command = primary.program("pg_basebackup");
+        command.arg("-D").arg(folder.join("data")).args(["-R", "-C", "-S", &slot]);
+        command.args(["-X", "stream", "-c", "fast", "--no-sync"]);
+        run_tool(Owner::of_servers().run(&mut command).current_dir(folder.path()));
+        Self::start_in(primary.version(), folder, primary.password().map(str::to_owned))
+    }
+
+    /// Waits until this standby has replayed all that `primary` has written so far.
+    pub fn catch_up(&self, primary: &Self) {
+        let target = primary.psql("postgres", "SELECT pg_current_wal_flush_lsn()");
+        let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
+        let start = Instant::now();
+        while self.psql("postgres", &reached) != "t" {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "the standby has not replayed up to {target} in a minute:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -5,3 +5,4 @@ mod lab;
 
 mod architecture;
 mod lab_works;
+mod restore;

@@ -13,3 +13,4 @@ mod postgres_connect;
 mod store;
 mod snapshot_faults;
 mod taking;
+mod restore;

@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 use self::committing::Gathered;
+pub use self::plan::matches;
 use self::plan::TablePlan;
 use self::source::Source;
 use self::table::TableWork;

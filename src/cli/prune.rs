@@ -8,10 +8,9 @@ use super::args::{Cli, Prune};
 use super::render::{Done, bytes, count, plural};
 use super::screen;
 use crate::app::App;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::integrity::verify::Depth;
 use crate::snapshot::prune::{self, PrunePlan, PruneReport, PruneRequest};
-use crate::store::Lease;
 
 pub async fn run(cli: &Cli, args: &Prune) -> Result<Done> {
     let app = App::load(cli.config.as_deref())?;
@@ -34,9 +33,14 @@ pub async fn run(cli: &Cli, args: &Prune) -> Result<Done> {
         let mut report = PruneReport::default();
         if !args.dry_run && plan.stores.iter().any(|s| !s.plan.remove.is_empty()) {
             // In the standby region: it is the one that must be there when it matters.
-            let lease = app.lease(config, &format!("prune-{name}"), "prune").await?;
-            let guard = || held(&lease);
-            let applied = prune::apply(&request, &plan, &guard).await;
+            let there = app.in_standby(&request.stores);
+            let purpose = format!("remove expired snapshots of {name}");
+            let lease = app.lease(&there, &format!("prune-{name}"), &purpose).await?;
+            let guard = || lease.check();
+            let applied = tokio::select! {
+                applied = prune::apply(&request, &plan, &guard) => applied,
+                stopped = super::stopped() => Err(stopped),
+            };
             lease.release().await?;
             report = applied?;
             text.push_str(&applied_text(&report));
@@ -47,14 +51,6 @@ pub async fn run(cli: &Cli, args: &Prune) -> Result<Done> {
     let code = if well { 0 } else { Kind::Failed.exit_code() };
     let fields = json!({"dry_run": args.dry_run, "databases": databases});
     Ok(Done::with(code, text, fields))
-}
-
-fn held(lease: &Lease) -> Result<()> {
-    match lease.is_held() {
-        true => Ok(()),
-        false => Err(Error::new(Kind::LeaseHeld, format!("lease `{}` was lost", lease.name()))
-            .hint("nothing more was removed; run `drctl prune` again when the other one is done")),
-    }
 }
 
 fn planned(name: &str, plan: &PrunePlan) -> String {
@@ -92,7 +88,10 @@ fn applied_text(report: &PruneReport) -> String {
     let mut text = String::new();
     for removed in &report.removed {
         let objects = plural(removed.objects, "object");
-        text.push_str(&format!("Removed {} from `{}`: {objects}\n", removed.generation, removed.store));
+        text.push_str(&format!(
+            "Removed {} from `{}`: {objects}\n",
+            removed.generation, removed.store
+        ));
     }
     for (store, generation, why) in &report.spared {
         text.push_str(&format!("Spared {generation} in `{store}`: {why}\n"));

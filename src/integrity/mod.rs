@@ -4,8 +4,8 @@
 pub mod codec;
 pub mod hashing;
 pub mod history;
-pub mod lists;
 pub mod large_objects;
+pub mod lists;
 pub mod rows;
 pub mod seal;
 pub mod shelf;

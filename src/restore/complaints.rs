@@ -27,7 +27,11 @@ pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
                     last.more.push('\n');
                 }
                 // Not from pg_restore: the loader, the C library, a wrapper.
-                None => errors.push(Complaint { entry: None, message: line.to_owned(), ..Complaint::default() }),
+                None => errors.push(Complaint {
+                    entry: None,
+                    message: line.to_owned(),
+                    ..Complaint::default()
+                }),
             }
             continue;
         };
@@ -78,7 +82,9 @@ pub fn harmless(
     }
     let lacks = |role: &String| message.ends_with(&format!("role \"{role}\" does not exist"));
     if without_roles.iter().any(lacks) {
-        return skipped("it names a role that the target does not have (--roles skip); other grants on the same object are lost with it");
+        return skipped(
+            "it names a role that the target does not have (--roles skip); other grants on the same object are lost with it",
+        );
     }
     let entry = entry?;
     if entry.kind == "COMMENT"

@@ -97,9 +97,11 @@ impl Entry {
 
     pub fn is_in_schema(&self, schema: &str) -> bool {
         self.rest.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))
-            || (self.kind == "SCHEMA" && self.rest.strip_prefix("- ").is_some_and(|r| {
-                r.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))
-            }))
+            || (self.kind == "SCHEMA"
+                && self
+                    .rest
+                    .strip_prefix("- ")
+                    .is_some_and(|r| r.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))))
     }
 
     /// Whether `schema.name` matches, wherever schema, name and owner part.
@@ -197,7 +199,9 @@ impl Contents {
     pub fn takes_sequence(&self, name: &TableName) -> bool {
         let begins = format!("{} {} ", name.schema, name.name);
         let mut all = self.entries.iter();
-        all.any(|e| e.kind == "SEQUENCE" && e.rest.starts_with(&begins) && self.taken.contains(&e.id))
+        all.any(|e| {
+            e.kind == "SEQUENCE" && e.rest.starts_with(&begins) && self.taken.contains(&e.id)
+        })
     }
 
     pub fn has_schema_entries(&self, schema: &str) -> bool {
@@ -248,8 +252,10 @@ impl Contents {
         loop {
             let before = chosen.len();
             for attach in self.entries.iter().filter(|e| e.kind == "TABLE ATTACH") {
-                let mut tables =
-                    attach.needs.iter().filter(|n| matches!(kinds.get(*n), Some(&"TABLE" | &"FOREIGN TABLE")));
+                let mut tables = attach
+                    .needs
+                    .iter()
+                    .filter(|n| matches!(kinds.get(*n), Some(&"TABLE" | &"FOREIGN TABLE")));
                 // pg_dump names the parent first.
                 if tables.next().is_some_and(|parent| chosen.contains(parent)) {
                     let children: Vec<u32> = tables.copied().collect();
@@ -299,7 +305,8 @@ impl Contents {
                 break;
             }
         }
-        let of_chosen = |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
+        let of_chosen =
+            |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
         self.entries.iter().filter(of_chosen).map(Entry::label).collect()
     }
 }
@@ -328,7 +335,8 @@ fn no_such_table(pattern: &str, manifest: &Manifest) -> Error {
         .map(|t| t.name.to_string())
         .map(|name| (strsim::damerau_levenshtein(pattern, &name), name))
         .min();
-    let error = Error::new(Kind::Usage, format!("snapshot {} has no table `{pattern}`", manifest.id));
+    let error =
+        Error::new(Kind::Usage, format!("snapshot {} has no table `{pattern}`", manifest.id));
     match near {
         Some((distance, name)) if distance <= 4 => error.hint(format!("is `{name}` meant?")),
         _ => error.hint("name it as schema.table; `drctl show` lists the tables"),

@@ -72,8 +72,15 @@ impl Load {
     }
 
     /// Loads everything with up to `jobs` sessions in the database of `info`.
-    pub async fn run(self, info: &Conninfo, manifest: &Manifest, jobs: usize, work: &str) -> Result<()> {
-        let settings = session_settings::statements(&manifest.settings, manifest.source.version_num);
+    pub async fn run(
+        self,
+        info: &Conninfo,
+        manifest: &Manifest,
+        jobs: usize,
+        work: &str,
+    ) -> Result<()> {
+        let settings =
+            session_settings::statements(&manifest.settings, manifest.source.version_num);
         let load = Arc::new(self);
         let mut workers = JoinSet::new();
         for _ in 0..jobs.min(load.queue.len()) {

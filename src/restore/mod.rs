@@ -273,7 +273,8 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         // The provider's tables have their triggers and foreign keys already.
         false => "SET session_replication_role = replica",
     };
-    let load = Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
+    let load =
+        Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
     load.run(&place.info, manifest, request.jobs, work).await?;
     let session = finishing::plain(&place.info).await?;
     finishing::set_sequences(&session, &sequences).await?;
@@ -291,18 +292,19 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         differences.extend(proof::large_objects(&place.info, manifest).await?);
     }
     let proof = proof::verdict(differences);
-    let restored = |phases: Phases<'_>, target: &crate::postgres::Conninfo, skipped, advice| Restored {
-        snapshot: manifest.id.clone(),
-        target: target.host_for_people(),
-        database: target.database().to_owned(),
-        tables: plan.tables.len() as u64,
-        rows: plan.rows,
-        raw_bytes: plan.raw_bytes,
-        proof: proof.clone(),
-        phases: phases.done,
-        skipped,
-        advice,
-    };
+    let restored =
+        |phases: Phases<'_>, target: &crate::postgres::Conninfo, skipped, advice| Restored {
+            snapshot: manifest.id.clone(),
+            target: target.host_for_people(),
+            database: target.database().to_owned(),
+            tables: plan.tables.len() as u64,
+            rows: plan.rows,
+            raw_bytes: plan.raw_bytes,
+            proof: proof.clone(),
+            phases: phases.done,
+            skipped,
+            advice,
+        };
     if proof != Proof::Equal {
         phases.end();
         place.condemn().await?;
@@ -315,7 +317,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     }
 
     phases.begin("indexes and constraints");
-    skipped.extend(step("indexes and constraints", Stage::Main, Some("post-data"), request.jobs).await?);
+    skipped.extend(
+        step("indexes and constraints", Stage::Main, Some("post-data"), request.jobs).await?,
+    );
     if archive.contents.has(Stage::Privileges) {
         phases.begin("privileges");
         skipped.extend(step("privileges", Stage::Privileges, None, 1).await?);
@@ -333,7 +337,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             phases.begin("statistics");
             session.simple("ANALYZE").await?;
         }
-        false => advice.push("run ANALYZE before traffic comes: there are no planner statistics yet".to_owned()),
+        false => advice.push(
+            "run ANALYZE before traffic comes: there are no planner statistics yet".to_owned(),
+        ),
     }
     session.close().await;
     phases.begin("name");
@@ -341,7 +347,10 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.end();
     advice.extend(left_over);
     if !superuser {
-        advice.push("restored without superuser rights: compare event triggers and extensions by eye".to_owned());
+        advice.push(
+            "restored without superuser rights: compare event triggers and extensions by eye"
+                .to_owned(),
+        );
     }
     Ok(restored(phases, &target, skipped, advice))
 }

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use super::request::{Difference, Proof};
 use super::target::APPLICATION;
 use crate::error::{Attempt, Kind, Result};
-use crate::integrity::rows::{Counter, Tally};
 use crate::integrity::large_objects;
+use crate::integrity::rows::{Counter, Tally};
 use crate::model::{Event, Manifest, RowFormat, Sink, Table, TableName};
 use crate::postgres::copy::Selection;
 use crate::postgres::{Conninfo, Session, catalog, connect, quote, session_settings};
@@ -286,7 +286,8 @@ impl Work {
                 condition: range.condition.as_deref(),
                 format: self.format,
             };
-            let mut copy = session.copy_out(&selection.copy_out(), &range.table.to_string()).await?;
+            let mut copy =
+                session.copy_out(&selection.copy_out(), &range.table.to_string()).await?;
             let mut counter = Counter::new(self.format);
             let mut bytes = 0;
             while let Some(chunk) = copy.next().await? {

@@ -213,7 +213,9 @@ impl Generator {
             50..56 => format!("VACUUM {}", self.leaf()),
             56..60 => format!("VACUUM (FREEZE) {}", self.leaf()),
             60..63 => format!("VACUUM FULL {}", self.leaf()),
-            63..65 => self.random.of(&["CLUSTER h.a USING a_pkey", "CLUSTER h.b USING b_id"]).into(),
+            63..65 => {
+                self.random.of(&["CLUSTER h.a USING a_pkey", "CLUSTER h.b USING b_id"]).into()
+            }
             65..69 => self.again(),
             69..72 => self.truncate(),
             72..76 => self.columns(),

@@ -152,7 +152,9 @@ fn dump(server: &Postgres, db: &str, by: &Postgres) -> Vec<String> {
     let text = String::from_utf8(output.stdout).unwrap();
     let ours = |l: &&str| {
         // Random tokens, and versions of the server and of pg_dump.
-        !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict") && !l.starts_with("-- Dumped")
+        !l.starts_with("\\restrict")
+            && !l.starts_with("\\unrestrict")
+            && !l.starts_with("-- Dumped")
     };
     let mut lines: Vec<String> = text.lines().filter(ours).map(str::to_owned).collect();
     lines.sort();

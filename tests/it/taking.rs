@@ -136,8 +136,7 @@ pub async fn contents(store: &dyn ObjectStore, m: &Manifest) -> BTreeMap<TableNa
             let stored = get(store, &key(part.digest, part.base)).await;
             needed.extend(part.base);
             let base = part.base.map(|digest| bases[&digest].as_slice());
-            let raw =
-                codec::open_part(&stored, part.stored_digest, base, part.raw, part.digest);
+            let raw = codec::open_part(&stored, part.stored_digest, base, part.raw, part.digest);
             let raw = raw.unwrap_or_else(|e| panic!("part of {}: {e:?}", table.name));
             let tally = rows::tally(m.row_format, &raw).unwrap();
             assert_eq!((tally.rows, tally.digest), (part.rows, part.row_digest));

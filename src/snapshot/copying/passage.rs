@@ -246,13 +246,14 @@ impl<'a> Passage<'a> {
         if e.kind() != Kind::Damaged {
             self.failures += 1;
             if self.failures > PATIENCE {
-                return Err(e.during(format!(
-                    "copy {} from store `{}` to store `{}`",
-                    freight.key,
-                    self.request.from.name(),
-                    self.request.to.name()
-                ))
-                .hint("what was copied stays; the same command goes on from there"));
+                return Err(e
+                    .during(format!(
+                        "copy {} from store `{}` to store `{}`",
+                        freight.key,
+                        self.request.from.name(),
+                        self.request.to.name()
+                    ))
+                    .hint("what was copied stays; the same command goes on from there"));
             }
         }
         Ok(Some(self.at_source(&freight.key, fault_of(&e))))

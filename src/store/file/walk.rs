@@ -24,7 +24,7 @@ pub(super) fn list(root: PathBuf, prefix: String) -> impl Stream<Item = Result<L
         // The folder in which the prefix ends, and what names there must begin with.
         let (dir, start) =
             prefix.rsplit_once('/').map_or(("", &*prefix), |(dir, rest)| (dir, rest));
-        if is_foreign(dir) {
+        if is_foreign(dir) || prefix.starts_with('/') {
             return;
         }
         let key = if dir.is_empty() { String::new() } else { format!("{dir}/") };

@@ -48,7 +48,22 @@ impl App {
 
     /// As `store`, given up soon: for looks at stores that may be gone.
     pub async fn store_in_haste(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
-        Ok(store::open_with(self.config.store(name)?, Patience::brief()).await?)
+        let config = self.config.store(name)?;
+        let brief = Patience::brief();
+        let patience = Patience { window: brief.window.min(config.patience), ..brief };
+        Ok(store::open_with(config, patience).await?)
+    }
+
+    /// As `stores_of`, given up soon.
+    pub async fn stores_in_haste(
+        &self,
+        database: &DatabaseConfig,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        let mut stores = Vec::with_capacity(database.stores.len());
+        for name in &database.stores {
+            stores.push(self.store_in_haste(name).await?);
+        }
+        Ok(stores)
     }
 
     /// A request for a look at everything that a snapshot of `databases` needs; each step may take
@@ -118,7 +133,9 @@ impl App {
     ) -> Result<Lease> {
         let mut failed = None;
         for store in stores {
-            match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
+            // One that is tried for longer than a lease lives is of no use to it.
+            let store = self.store_in_haste(store.name()).await?;
+            match Lease::acquire(store, name, holder(purpose), LEASE).await {
                 Err(e) if e.kind() == Kind::Storage => failed = Some(e),
                 outcome => return outcome,
             }

@@ -1,5 +1,6 @@
 //! `drctl restore`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -8,11 +9,13 @@ use super::args::{Cli, MissingRoles, Restore};
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::App;
-use crate::error::{Error, Kind, Result};
-use crate::integrity::history::{self, Place};
-use crate::integrity::shelf;
+use crate::error::{Kind, Result};
+use crate::integrity::seal::Keys;
+use crate::integrity::shelf::{self, Shelf};
+use crate::model::{Level, Sink};
 use crate::postgres::Conninfo;
 use crate::restore::{self, Course, Proof, RestorePlan, RestoreRequest, Restored, Roles};
+use crate::store::ObjectStore;
 
 /// Tables that a plan lists before the rest is counted.
 const LISTED: usize = 30;
@@ -31,29 +34,16 @@ pub async fn run(cli: &Cli, args: &Restore) -> Result<Done> {
 async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest> {
     let config = app.config.database(&args.database)?;
     let keys = app.keys()?;
+    let sink = screen::sink(cli.json);
     let stores = app.stores_named(config, args.store.as_deref()).await?;
-    let shelf = shelf::shelf(&stores, &keys, &config.name).await?;
+    let (stores, shelf) = at_hand(app, stores, &keys, &config.name, &*sink).await?;
     let shelved = shelf.resolve(&args.snapshot)?;
-    let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
-    let mut manifest = None;
-    let mut failed = None;
-    for store in &stores {
-        match history::read_manifest(&**store, &keys, &config.name, &place).await {
-            Ok(read) => {
-                manifest = Some(read);
-                break;
-            }
-            Err(e) => failed = Some(e),
-        }
+    for newer in shelf.newer_than(&shelved.id).filter(|_| args.snapshot == "latest") {
+        let whys = newer.troubles().join("; ");
+        let what = format!("snapshot {} is newer and is passed over: {whys}", newer.id);
+        sink.notice(Level::Warning, what);
     }
-    let manifest = match (manifest, failed) {
-        (Some(manifest), _) => manifest,
-        (None, Some(e)) => return Err(e),
-        (None, None) => {
-            let what = format!("no store of `{}` could be asked", config.name);
-            return Err(Error::new(Kind::Storage, what));
-        }
-    };
+    let (_, manifest) = shelf::manifest(&stores, &keys, &config.name, shelved).await?;
     let target = match app.config.target_names().any(|t| t == args.to) {
         true => Conninfo::parse(&app.config.target(&args.to)?.url)?,
         false if looks_like_conninfo(&args.to) => {
@@ -89,8 +79,38 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
         profile: config.profile,
         protected,
         analyze: args.analyze,
-        sink: screen::sink(cli.json),
+        sink,
     })
+}
+
+/// What there is to restore, and the stores, those that do not answer at once at the end: a restore
+/// runs against the clock, and must not wait for a region that is gone.
+async fn at_hand(
+    app: &App,
+    mut stores: Vec<Arc<dyn ObjectStore>>,
+    keys: &Keys,
+    database: &str,
+    sink: &dyn Sink,
+) -> Result<(Vec<Arc<dyn ObjectStore>>, Shelf)> {
+    let mut hasty = Vec::with_capacity(stores.len());
+    for store in &stores {
+        hasty.push(app.store_in_haste(store.name()).await?);
+    }
+    let shelf = match shelf::shelf(&hasty, keys, database).await {
+        // There is nowhere else to go, so waiting is all that is left.
+        Err(e) if e.kind() == Kind::Storage => shelf::shelf(&stores, keys, database).await?,
+        looked => looked?,
+    };
+    let away = |name: &str| shelf.unreachable.iter().any(|(store, _)| store == name);
+    stores.sort_by_key(|store| away(store.name()));
+    for (store, why) in &shelf.unreachable {
+        let what = format!(
+            "store `{store}` does not answer, so it is asked last, and whether it has newer \
+             snapshots is unknown: {why}"
+        );
+        sink.notice(Level::Warning, what);
+    }
+    Ok((stores, shelf))
 }
 
 fn looks_like_conninfo(text: &str) -> bool {

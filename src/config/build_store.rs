@@ -37,7 +37,8 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
         table.doc.problem(line, "`aws_profile` and `access_key_id` exclude each other");
     }
     if let Some(At { value: StoreUrl::File { .. }, .. }) = url {
-        for key in keys::STORE.iter().filter(|key| !matches!(**key, "url" | "region" | "patience")) {
+        for key in keys::STORE.iter().filter(|key| !matches!(**key, "url" | "region" | "patience"))
+        {
             if has(key) {
                 let text = format!("`{key}` is for s3:// stores; [{}] is a folder", table.path);
                 table.doc.problem(table.line_of(key), text);

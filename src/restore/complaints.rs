@@ -1,7 +1,9 @@
 //! What pg_restore says on stderr: which of its errors are harmless here, and why.
 
-use super::contents::Contents;
+use super::contents::{Contents, Entry};
 use super::request::Skipped;
+use crate::config::Profile;
+use crate::snapshot::profile;
 
 /// One error with the entry that it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,7 +63,7 @@ pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
 pub fn harmless(
     complaint: &Complaint,
     contents: &Contents,
-    provided: &[String],
+    provider: Option<Profile>,
     without_roles: &[String],
 ) -> Option<Skipped> {
     let entry = complaint.entry.and_then(|id| contents.entry(id));
@@ -86,6 +88,13 @@ pub fn harmless(
             "it names a role that the target does not have (--roles skip); other grants on the same object are lost with it",
         );
     }
+    // pg_restore does not say which entry an event trigger's owner belongs to.
+    if let (Some(provider), Some(owner)) = (provider, owner_of_event_trigger(statement))
+        && profile::is_providers(provider, owner)
+        && message.contains("permission denied")
+    {
+        return skipped("it is the provider's; here it belongs to whoever restores it");
+    }
     let entry = entry?;
     if entry.kind == "COMMENT"
         && entry.rest.starts_with("- EXTENSION ")
@@ -93,11 +102,45 @@ pub fn harmless(
     {
         return skipped("the comment on an extension is its owner's, here the provider's");
     }
-    let owned = ["already exists", "must be owner of"].iter().any(|m| message.contains(m));
-    if owned && provided.iter().any(|schema| entry.is_in_schema(schema)) {
-        return skipped("the provider has made it in this project");
+    by_provider(message, entry, provider?).and_then(skipped)
+}
+
+/// `ALTER EVENT TRIGGER … OWNER TO role;`
+fn owner_of_event_trigger(statement: &str) -> Option<&str> {
+    let rest = statement.strip_prefix("ALTER EVENT TRIGGER ")?;
+    Some(rest.rsplit_once(" OWNER TO ")?.1.trim_end().trim_end_matches(';').trim_matches('"'))
+}
+
+/// Why an error about something of the provider's does no harm.
+fn by_provider(message: &str, entry: &Entry, provider: Profile) -> Option<&'static str> {
+    let says = |text: &str| message.contains(text);
+    let there = says("already exists");
+    let kind = entry.kind.as_str();
+    let theirs = profile::is_providers(provider, entry.owner());
+    if matches!(kind, "EVENT TRIGGER" | "DEFAULT ACL")
+        && theirs
+        && (there || says("permission denied"))
+    {
+        return Some("the provider sees to it in every project");
     }
-    None
+    if kind == "PUBLICATION" && there && profile::is_providers(provider, entry.bare_name()) {
+        return Some("the provider has made it in this project");
+    }
+    if !profile::provided_schemas(provider).iter().any(|schema| entry.is_in_schema(schema)) {
+        return None;
+    }
+    if there {
+        Some("the provider has made it in this project")
+    } else if says("must be owner of") && entry.is_attached() && kind != "COMMENT" {
+        Some(
+            "only the owner, who is the provider, may make it: it is there already unless somebody \
+             added it to the source by hand",
+        )
+    } else if says("must be owner of") || (kind == "ACL" && says("permission denied for")) {
+        Some("it is the provider's, who sees to it in every project")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -134,11 +177,11 @@ pg_restore: warning: errors ignored on restore: 4
         .unwrap();
         let (errors, warnings) = read(STDERR);
         assert_eq!((errors.len(), warnings.len()), (4, 0));
-        let verdicts = |provided: &[String]| -> Vec<bool> {
-            errors.iter().map(|e| harmless(e, &contents, provided, &[]).is_some()).collect()
+        let verdicts = |provider: Option<Profile>| -> Vec<bool> {
+            errors.iter().map(|e| harmless(e, &contents, provider, &[]).is_some()).collect()
         };
-        assert_eq!(verdicts(&["auth".to_owned()]), [true, true, true, false]);
-        assert_eq!(verdicts(&[]), [true, true, false, false]);
+        assert_eq!(verdicts(Some(Profile::Supabase)), [true, true, true, false]);
+        assert_eq!(verdicts(None), [true, true, false, false]);
         assert!(errors[3].more.contains("CREATE TABLE app.pets"), "{errors:?}");
     }
 }

@@ -95,13 +95,27 @@ impl Entry {
         kinds.contains(&self.kind.as_str())
     }
 
+    /// Whether it is in a schema, or the schema itself, its comment or its privileges.
     pub fn is_in_schema(&self, schema: &str) -> bool {
-        self.rest.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))
-            || (self.kind == "SCHEMA"
-                && self
-                    .rest
-                    .strip_prefix("- ")
-                    .is_some_and(|r| r.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))))
+        let begins = |text: &str| text.strip_prefix(schema).is_some_and(|r| r.starts_with(' '));
+        begins(&self.rest)
+            || (self.kind == "SCHEMA" && self.rest.strip_prefix("- ").is_some_and(begins))
+            || self.rest.strip_prefix("- SCHEMA ").is_some_and(begins)
+    }
+
+    /// Whether it belongs to a relation, which may be another's.
+    pub fn is_attached(&self) -> bool {
+        self.is(ATTACHED)
+    }
+
+    /// The last word of what pg_restore lists of it.
+    pub fn owner(&self) -> &str {
+        self.rest.rsplit(' ').next().unwrap_or_default()
+    }
+
+    /// The name of an object that is in no schema.
+    pub fn bare_name(&self) -> &str {
+        self.rest.strip_prefix("- ").and_then(|r| r.split(' ').next()).unwrap_or_default()
     }
 
     /// Whether `schema.name` matches, wherever schema, name and owner part.
@@ -202,6 +216,20 @@ impl Contents {
         all.any(|e| {
             e.kind == "SEQUENCE" && e.rest.starts_with(&begins) && self.taken.contains(&e.id)
         })
+    }
+
+    /// Leaves out extensions, with what is said of them.
+    pub fn without_extensions(&mut self, names: &[&str]) {
+        let gone = |e: &Entry| match e.kind.as_str() {
+            "EXTENSION" => names.contains(&e.bare_name()),
+            "COMMENT" => {
+                names.iter().any(|name| e.rest.trim_end() == format!("- EXTENSION {name}"))
+            }
+            _ => false,
+        };
+        for entry in self.entries.iter().filter(|e| gone(e)) {
+            self.taken.remove(&entry.id);
+        }
     }
 
     pub fn has_schema_entries(&self, schema: &str) -> bool {

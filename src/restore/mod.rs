@@ -27,7 +27,7 @@ use self::place::Place;
 use self::proof::Claim;
 use self::target::Target;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Event, Level, Sequence, Table, TableName};
+use crate::model::{Event, Extension, Level, Manifest, Sequence, Table, TableName};
 use crate::postgres::programs::{Program, Tool};
 use crate::snapshot::profile;
 
@@ -89,6 +89,15 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
             warnings.push(format!("{label} is left out: it needs a table that is not restored"));
         }
     }
+    let gone = left_out_extensions(manifest);
+    let names: Vec<&str> = gone.iter().map(|e| e.name.as_str()).collect();
+    archive.contents.without_extensions(&names);
+    for extension in &gone {
+        warnings.push(format!(
+            "extension {} is left out with its schema {}",
+            extension.name, extension.schema
+        ));
+    }
     let named = archive.named().await?;
     let missing_roles: Vec<String> = named.roles.difference(&target.roles).cloned().collect();
     if !missing_roles.is_empty() && request.roles == Roles::Refuse {
@@ -111,7 +120,8 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         .profile
         .map(|p| profile::provided_schemas(p).iter().map(|s| (*s).to_owned()).collect())
         .unwrap_or_default();
-    let extensions = target.extension_gaps(manifest);
+    let mut extensions = target.extension_gaps(manifest);
+    extensions.retain(|gap| !names.contains(&gap.name.as_str()));
     let lacking: Vec<&str> =
         extensions.iter().filter(|e| e.available.is_none()).map(|e| e.name.as_str()).collect();
     if !lacking.is_empty() && request.tables.is_empty() {
@@ -201,6 +211,14 @@ fn chosen_sequences(request: &RestoreRequest, archive: &Archive) -> Vec<Sequence
     all.filter(|s| everything || archive.contents.takes_sequence(&s.name)).cloned().collect()
 }
 
+/// Extensions in schemas that the snapshot does not carry: they could not be made there.
+fn left_out_extensions(manifest: &Manifest) -> Vec<&Extension> {
+    let gone = |schema: &str| {
+        manifest.left_out.iter().any(|l| l.what.strip_prefix("schema ") == Some(schema))
+    };
+    manifest.extensions.iter().filter(|e| gone(&e.schema)).collect()
+}
+
 fn views(request: &RestoreRequest) -> Vec<TableName> {
     match request.tables.is_empty() {
         true => request.manifest.materialized_views.iter().map(|v| v.name.clone()).collect(),
@@ -258,7 +276,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             jobs,
             settings: &settings,
             with_tablespaces,
-            provided: &provided,
+            provider: request.profile,
             without_roles: skip_roles.unwrap_or_default(),
         };
         let (passed_over, warnings) = archive.restore(&place.info, run).await?;

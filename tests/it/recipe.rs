@@ -129,7 +129,9 @@ fn in_binary_too_and_what_is_damaged_is_not_loaded() {
     let manifest = home.east.keys_with("manifest.json").remove(0);
     let list = home.east.keys_with("/lists/").remove(0);
     let archive = home.east.keys_with("schema.dump").remove(0);
-    for (key, what) in [(&parts[0], "part"), (&list, "list"), (&manifest, "manifest"), (&archive, "schema.dump")] {
+    for (key, what) in
+        [(&parts[0], "part"), (&list, "list"), (&manifest, "manifest"), (&archive, "schema.dump")]
+    {
         let whole = home.east.get(key);
         let bad = match what {
             "part" => home.east.get(&parts[1]),

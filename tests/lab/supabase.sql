@@ -25,6 +25,8 @@ CREATE SCHEMA realtime AUTHORIZATION supabase_admin;
 CREATE SCHEMA vault AUTHORIZATION supabase_admin;
 CREATE SCHEMA graphql_public AUTHORIZATION supabase_admin;
 CREATE SCHEMA pgbouncer AUTHORIZATION supabase_admin;
+GRANT ALL ON SCHEMA auth TO supabase_auth_admin;
+GRANT ALL ON SCHEMA storage TO supabase_storage_admin;
 GRANT USAGE ON SCHEMA auth, storage, extensions, realtime TO lab_supabase, anon, authenticated, service_role;
 
 CREATE TABLE auth.users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text UNIQUE,

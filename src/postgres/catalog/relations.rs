@@ -108,6 +108,17 @@ pub async fn relations(session: &Session) -> Result<Vec<Relation>> {
         .collect()
 }
 
+/// Every schema outside the system's, also those without relations.
+pub async fn schemas(session: &Session) -> Result<Vec<String>> {
+    let rows = session
+        .rows(
+            "SELECT nspname FROM pg_namespace
+              WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname",
+        )
+        .await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
 /// Leaves below a table that is partitioned by a hash of something whose hash differs between
 /// databases (an enum hashes by its OID; arrays, ranges and rows may hold one), with the root of
 /// their tree. pg_dump loads those through the root as well.

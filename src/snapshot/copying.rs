@@ -17,7 +17,7 @@ use crate::integrity::seal::Keys;
 use crate::integrity::shelf;
 use crate::integrity::verified::Record;
 use crate::model::{Event, Finding, GenerationId, Level, Sink, SnapshotId};
-use crate::store::ObjectStore;
+use crate::store::{ObjectStore, marker};
 
 /// What to copy.
 pub struct CopyRequest {
@@ -30,6 +30,8 @@ pub struct CopyRequest {
     pub jobs: usize,
     pub sink: Arc<dyn Sink>,
     pub now: DateTime<Utc>,
+    /// Of which a destination that was never used gets its id.
+    pub random: u128,
 }
 
 /// What a copy would do, or did, for one snapshot.
@@ -145,7 +147,11 @@ async fn run(request: &CopyRequest, act: bool) -> Result<CopyReport> {
         findings: Vec::new(),
         seconds: 0.0,
     };
-    for (generation, places) in targets(request).await? {
+    let targets = targets(request).await?;
+    if act {
+        marker::ensure(&*request.to, request.now, request.random).await?;
+    }
+    for (generation, places) in targets {
         request.sink.emit(Event::Phase { name: format!("copy generation {generation}") });
         let mut passage = Passage::open(request, &generation, act).await?;
         for place in places {

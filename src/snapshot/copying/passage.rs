@@ -205,7 +205,7 @@ impl<'a> Passage<'a> {
                 match self.act {
                     true => {
                         let carried = carry(self.request, &freight).await;
-                        self.settle(&freight, carried)
+                        self.settle(&freight, carried).await
                     }
                     false => Ok(None),
                 }
@@ -237,7 +237,7 @@ impl<'a> Passage<'a> {
     }
 
     /// What a copy came to: nothing, or an obstacle. Too many failures of a store end it all.
-    fn settle(
+    async fn settle(
         &mut self,
         freight: &Freight,
         carried: Result<mirror::Copied>,
@@ -255,7 +255,14 @@ impl<'a> Passage<'a> {
                 .hint("what was copied stays; the same command goes on from there"));
             }
         }
-        Ok(Some(self.at_source(&freight.key, fault_of(&e))))
+        let mut obstacle = self.at_source(&freight.key, fault_of(&e));
+        // Damage at the source writes nothing, so an object that is there is what stands in the way.
+        if e.kind() == Kind::Damaged
+            && let Ok(Some(_)) = self.request.to.head(&freight.key, false).await
+        {
+            obstacle.store = self.request.to.name().to_owned();
+        }
+        Ok(Some(obstacle))
     }
 
     /// Brings what a table needs. A list that other tables or snapshots had is not gone through
@@ -368,7 +375,7 @@ impl<'a> Passage<'a> {
                     bytes: freight.size,
                 });
             }
-            if let Some(obstacle) = self.settle(&freight, carried)? {
+            if let Some(obstacle) = self.settle(&freight, carried).await? {
                 sum.objects -= 1;
                 sum.bytes -= freight.size;
                 if let Some(part) = freight.part {

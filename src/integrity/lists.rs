@@ -55,11 +55,11 @@ pub fn open(stored: &[u8], promise: &Promise) -> Result<PartList> {
         let promised = promise.stored_digest;
         return Err(damaged(format!("its stored SHA-256 is {seen}, {promised} is promised")));
     }
-    let unread =
-        |e: serde_json::Error| damaged("it is not a part list".to_owned()).caused_by(e);
+    let unread = |e: serde_json::Error| damaged("it is not a part list".to_owned()).caused_by(e);
     let decoder = zstd::stream::read::Decoder::with_buffer(stored)
         .map_err(|e| damaged("zstd cannot read it".to_owned()).caused_by(e))?;
-    let mut json = BufReader::with_capacity(64 << 10, Hashing { from: decoder, hash: Sha256::new() });
+    let mut json =
+        BufReader::with_capacity(64 << 10, Hashing { from: decoder, hash: Sha256::new() });
     let mut reader = serde_json::Deserializer::from_reader(&mut json);
     let list: PartList = serde::Deserialize::deserialize(&mut reader).map_err(unread)?;
     // Reads to the end, so that all of it is hashed.

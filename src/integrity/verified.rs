@@ -202,7 +202,13 @@ impl Record {
     }
 
     /// Notes a check. One that found out nothing leaves what is known.
-    pub fn note(&mut self, snapshot: &SnapshotId, depth: Depth, at: DateTime<Utc>, verdict: Verdict) {
+    pub fn note(
+        &mut self,
+        snapshot: &SnapshotId,
+        depth: Depth,
+        at: DateTime<Utc>,
+        verdict: Verdict,
+    ) {
         if verdict != Verdict::Unverified {
             let checks = self.snapshots.entry(snapshot.clone()).or_default();
             checks.insert(depth, Check { at, verdict });
@@ -240,7 +246,8 @@ impl Record {
             deep.map(|(_, c)| c.at).max()
         };
         let standing = checks.iter().any(|(depth, check)| {
-            check.verdict == Verdict::Damaged && intact_since(*depth).is_none_or(|at| at <= check.at)
+            check.verdict == Verdict::Damaged
+                && intact_since(*depth).is_none_or(|at| at <= check.at)
         });
         if standing { None } else { intact_since(least) }
     }

@@ -83,10 +83,9 @@ fn check_stored(task: &Task, stored: &[u8]) -> Outcome {
         return Ok(());
     }
     Err(match stored.len() as u64 == task.stored {
-        true => format!(
-            "its stored bytes have the SHA-256 {seen}, {} is promised",
-            task.stored_digest
-        ),
+        true => {
+            format!("its stored bytes have the SHA-256 {seen}, {} is promised", task.stored_digest)
+        }
         false => format!("it has {} bytes, {} are promised", stored.len(), task.stored),
     })
 }

@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::integrity::history::Which;
 use crate::integrity::shelf;
 use crate::model::{Finding, FindingKind, GenerationId, SnapshotId};
-use crate::store::keys;
 use crate::store::ObjectStore;
+use crate::store::keys;
 
 /// Strangers named one by one.
 const SHOWN: usize = 1000;

@@ -125,9 +125,9 @@ impl Done {
         text[..32].copy_from_slice(task.stored_digest.as_bytes());
         text[32..40].copy_from_slice(&task.stored.to_le_bytes());
         text[40..].copy_from_slice(&task.raw.to_le_bytes());
-        let rows = task.rows.map_or(0, |(rows, digest)| {
-            xxh3_64(format!("{rows} {digest}").as_bytes()) | 1
-        });
+        let rows = task
+            .rows
+            .map_or(0, |(rows, digest)| xxh3_64(format!("{rows} {digest}").as_bytes()) | 1);
         Self { bytes: xxh3_64(&text) | 1, rows }
     }
 
@@ -356,7 +356,12 @@ fn judge(found: &mut Checked, targets: &[Place]) {
 }
 
 /// A snapshot that was removed while it was looked at misses nothing; `targets` loses it.
-async fn forget_deleted(terms: &Terms, looker: &Looker, targets: &mut Vec<Place>, found: &mut Checked) {
+async fn forget_deleted(
+    terms: &Terms,
+    looker: &Looker,
+    targets: &mut Vec<Place>,
+    found: &mut Checked,
+) {
     let missing: HashSet<String> = found
         .findings
         .iter()
@@ -420,8 +425,7 @@ impl Run<'_> {
     /// Checks one list and what it names, and reports it to every table that has it.
     async fn check_list(&mut self, promises: &[Promise], shared: &Shared) -> Result<()> {
         let promise = shared.line.list;
-        let key =
-            keys::list_key(&self.looker.database, &self.looker.generation, promise.list);
+        let key = keys::list_key(&self.looker.database, &self.looker.generation, promise.list);
         if self.known.insert(promise.list) {
             self.found.counts.object(shared.line.list_stored);
         }

@@ -67,10 +67,7 @@ const DELTAS: usize = 16;
 
 /// Groups the parts to look at into units, in their order. `footing` gives the plain part that a
 /// delta rests on, if there is one to be had.
-pub fn units(
-    tasks: Vec<Task>,
-    footing: impl Fn(&Digest) -> Option<Task>,
-) -> Vec<Unit> {
+pub fn units(tasks: Vec<Task>, footing: impl Fn(&Digest) -> Option<Task>) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut open: std::collections::HashMap<Digest, usize> = std::collections::HashMap::new();
     let (plain, deltas): (Vec<Task>, Vec<Task>) =
@@ -144,9 +141,7 @@ impl Looker {
     async fn unit(&self, format: RowFormat, unit: Unit) -> Result<Vec<Looked>> {
         let first = self.read_unit(format, &unit).await?;
         let bad = |looked: &[Looked]| {
-            looked
-                .iter()
-                .any(|l| l.fault.as_ref().is_some_and(|f| f.kind == FindingKind::Damaged))
+            looked.iter().any(|l| l.fault.as_ref().is_some_and(|f| f.kind == FindingKind::Damaged))
         };
         if !bad(&first) {
             return Ok(first);

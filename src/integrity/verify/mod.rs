@@ -23,9 +23,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 pub use self::bench::Benches;
-pub use self::inventory::{Held, Inventory, Other};
 pub use self::bench::Task;
 pub use self::generation::tasks;
+pub use self::inventory::{Held, Inventory, Other};
 pub use self::looking::{Fault, listed, listed_part};
 pub use self::promise::{Names, Promise, TableLine};
 pub use self::sample::Sample;
@@ -150,7 +150,12 @@ pub async fn verify(request: &VerifyRequest) -> Result<VerifyReport> {
         Which::One(id) => Some(id.to_string()),
         Which::Latest | Which::All => None,
     };
-    request.sink.emit(Event::Started { command: "verify".to_owned(), database, id, at: request.now });
+    request.sink.emit(Event::Started {
+        command: "verify".to_owned(),
+        database,
+        id,
+        at: request.now,
+    });
     let sites = join_all(request.stores.iter().map(|store| visit(request, store))).await;
     elsewhere::must_exist(&request.database, &request.which, &sites)?;
     let terms = Terms {
@@ -163,8 +168,7 @@ pub async fn verify(request: &VerifyRequest) -> Result<VerifyReport> {
     };
     let benches = Benches::new(request.jobs);
     let checks = join_all(sites.iter().map(|site| check_site(request, &terms, &benches, site)));
-    let mut by_store: Vec<SiteChecked> =
-        checks.await.into_iter().collect::<Result<_>>()?;
+    let mut by_store: Vec<SiteChecked> = checks.await.into_iter().collect::<Result<_>>()?;
     let absent = elsewhere::absent(&request.database, &sites, &by_store).await;
     for finding in absent {
         request.sink.emit(Event::Found(finding.clone()));

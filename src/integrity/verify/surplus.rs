@@ -150,8 +150,7 @@ async fn rest(
         if targets.iter().any(|place| place.snapshot == *snapshot) {
             continue;
         }
-        let place =
-            Place { snapshot: snapshot.clone(), generation: looker.generation.clone() };
+        let place = Place { snapshot: snapshot.clone(), generation: looker.generation.clone() };
         let Ok((manifest, _)) = read_promise(terms, looker, &place).await else {
             return Ok(Rest::Broken);
         };

@@ -289,13 +289,8 @@ async fn a_newer_format_and_an_untrusted_signature_are_unverified() {
     store.overwrite(&key, seal::seal(&future, &Keys::default()).unwrap());
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(store)];
     let report = verify(&request(&world, &stores, Depth::Checksums)).await.unwrap();
-    let spot = (
-        FindingKind::Unreadable,
-        "east".to_owned(),
-        Some(future.id.to_string()),
-        None,
-        Some(key),
-    );
+    let spot =
+        (FindingKind::Unreadable, "east".to_owned(), Some(future.id.to_string()), None, Some(key));
     assert_eq!(spots(&report), BTreeSet::from([spot]));
     assert_eq!(report.verdict(), Verdict::Unverified);
 
@@ -367,8 +362,7 @@ async fn with_an_unreadable_manifest_nothing_is_called_surplus() {
         spoil(&world, &store, &key, how).await;
         let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(store)];
         for which in [Which::All, Which::Latest, Which::One(world.manifests[0].id.clone())] {
-            let request =
-                VerifyRequest { which, ..request(&world, &stores, Depth::Checksums) };
+            let request = VerifyRequest { which, ..request(&world, &stores, Depth::Checksums) };
             let report = verify(&request).await.unwrap();
             assert!(report.findings.iter().all(|f| f.kind == FindingKind::Damaged), "{report:#?}");
         }
@@ -432,7 +426,8 @@ async fn nothing_to_check_is_an_error() {
     assert_eq!(e.what(), "there is no snapshot of `petforce` in any store");
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(world.store("east"))];
     let id: SnapshotId = "20261122T110001Z-000abc".parse().unwrap();
-    let request = VerifyRequest { which: Which::One(id), ..request(&world, &stores, Depth::Listing) };
+    let request =
+        VerifyRequest { which: Which::One(id), ..request(&world, &stores, Depth::Listing) };
     let e = verify(&request).await.unwrap_err();
     assert_eq!(e.kind(), Kind::Usage);
     assert!(e.advice().unwrap().contains("20261122T110000Z-000abc"), "{e:?}");
@@ -497,4 +492,30 @@ async fn a_record_that_cannot_be_written_is_told_and_nothing_else() {
         |e| matches!(e, Event::Notice { message, .. } if message.contains("does not remember")),
     );
     assert!(told);
+}
+
+#[tokio::test]
+async fn parts_by_the_ten_thousand_are_listed_and_a_lost_one_is_found() {
+    let now = chrono::Utc::now();
+    let mut store = synthetic::millions(now, 5, 10_000).await.unwrap();
+    let check = |store: synthetic::Millions| VerifyRequest {
+        database: synthetic::DATABASE.to_owned(),
+        stores: vec![Arc::new(store)],
+        which: Which::Latest,
+        depth: Depth::Listing,
+        sample: Sample::ALL,
+        jobs: 2,
+        keys: Keys::default(),
+        sink: Arc::new(Silent),
+        now,
+    };
+    let report = verify(&check(store.clone())).await.unwrap();
+    assert_eq!(report.findings, vec![]);
+    assert_eq!(report.checked_objects, 50_000 + 5 + 2);
+    let lost = store.lose(31_415);
+    let key = keys::part_key(synthetic::DATABASE, store.generation(), lost);
+    let report = verify(&check(store)).await.unwrap();
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].kind, FindingKind::Missing);
+    assert_eq!(report.findings[0].part, Some(key));
 }

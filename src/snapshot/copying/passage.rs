@@ -135,12 +135,12 @@ impl<'a> Passage<'a> {
             (false, true) => CopyState::Copied,
         };
         // The commit mark goes last; one that is there must be this one.
-        if self.act || was_there {
-            if let Some(fault) = self.commit(&key, sealed, was_there).await? {
-                let store = request.to.name().to_owned();
-                findings.push(found(None, Obstacle { store, key: key.clone(), fault }));
-                return Ok((copy(CopyState::Failed, &sum), findings));
-            }
+        if (self.act || was_there)
+            && let Some(fault) = self.commit(&key, sealed, was_there).await?
+        {
+            let store = request.to.name().to_owned();
+            findings.push(found(None, Obstacle { store, key: key.clone(), fault }));
+            return Ok((copy(CopyState::Failed, &sum), findings));
         }
         Ok((copy(state, &sum), findings))
     }
@@ -246,13 +246,14 @@ impl<'a> Passage<'a> {
         if e.kind() != Kind::Damaged {
             self.failures += 1;
             if self.failures > PATIENCE {
-                return Err(e.during(format!(
-                    "copy {} from store `{}` to store `{}`",
-                    freight.key,
-                    self.request.from.name(),
-                    self.request.to.name()
-                ))
-                .hint("what was copied stays; the same command goes on from there"));
+                return Err(e
+                    .during(format!(
+                        "copy {} from store `{}` to store `{}`",
+                        freight.key,
+                        self.request.from.name(),
+                        self.request.to.name()
+                    ))
+                    .hint("what was copied stays; the same command goes on from there"));
             }
         }
         let mut obstacle = self.at_source(&freight.key, fault_of(&e));

@@ -3,16 +3,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{Config, DatabaseConfig, StoreUrl};
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
-use crate::snapshot;
-use crate::store::{self, ObjectStore};
+use crate::snapshot::{self, readiness};
+use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience, Retrying, S3Store};
 
 /// A loaded configuration and what is made from it.
 pub struct App {
@@ -45,6 +46,43 @@ impl App {
         Ok(stores)
     }
 
+    /// As `store`, given up soon: for looks at stores that may be gone.
+    pub async fn store_in_haste(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
+        let config = self.config.store(name)?;
+        let store: Arc<dyn ObjectStore> = match &config.url {
+            StoreUrl::File { dir } => Arc::new(FileStore::new(&config.name, &config.region, dir)),
+            StoreUrl::S3 { .. } => Arc::new(S3Store::connect(config).await?),
+        };
+        Ok(Arc::new(Retrying::new(store, Patience::brief())))
+    }
+
+    /// A request for a look at everything that a snapshot of `databases` needs; each step may take
+    /// `limit`.
+    pub async fn readiness_request(
+        &self,
+        databases: Vec<String>,
+        limit: Duration,
+    ) -> Result<readiness::Request<'_>> {
+        let mut stores: Vec<readiness::Candidate> = Vec::new();
+        for name in
+            databases.iter().filter_map(|d| self.config.database(d).ok()).flat_map(|d| &d.stores)
+        {
+            if !stores.iter().any(|s| s.name == *name) {
+                let store = self.store_in_haste(name).await;
+                stores.push(readiness::Candidate { name: name.clone(), store });
+            }
+        }
+        Ok(readiness::Request {
+            config: &self.config,
+            databases,
+            stores,
+            keys: self.keys(),
+            limit,
+            now: Utc::now(),
+            random: random()?,
+        })
+    }
+
     /// A request for a snapshot of `database`, as of now.
     pub async fn snapshot_request(
         &self,
@@ -64,6 +102,71 @@ impl App {
             random: random()?,
             sink,
         })
+    }
+}
+
+impl App {
+    /// The databases meant by an optional argument: that one, or all of the configuration.
+    pub fn databases(&self, named: Option<&str>) -> Result<Vec<String>> {
+        match named {
+            Some(name) => Ok(vec![self.config.database(name)?.name.clone()]),
+            None => Ok(self.config.database_names().map(str::to_owned).collect()),
+        }
+    }
+
+    /// Takes a lease in the first of `stores` that can be reached. `Kind::LeaseHeld` names a holder.
+    pub async fn lease(
+        &self,
+        stores: &[Arc<dyn ObjectStore>],
+        name: &str,
+        purpose: &str,
+    ) -> Result<Lease> {
+        let mut failed = None;
+        for store in stores {
+            match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
+                Err(e) if e.kind() == Kind::Storage => failed = Some(e),
+                outcome => return outcome,
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::new(Kind::Usage, "the database has no store")))
+    }
+
+    /// The stores in the standby region, which must be there when it matters; if there is none, the
+    /// last one.
+    pub fn in_standby(&self, stores: &[Arc<dyn ObjectStore>]) -> Vec<Arc<dyn ObjectStore>> {
+        let standby = self.config.regions.standby.as_deref();
+        let there: Vec<_> =
+            stores.iter().filter(|s| Some(s.region()) == standby).map(Arc::clone).collect();
+        match there.is_empty() {
+            true => stores.last().map(Arc::clone).into_iter().collect(),
+            false => there,
+        }
+    }
+
+    /// The stores of a database, or the one of them that was named.
+    pub async fn stores_named(
+        &self,
+        database: &DatabaseConfig,
+        store: Option<&str>,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        match store {
+            None => self.stores_of(database).await,
+            Some(name) => Ok(vec![self.store(name).await?]),
+        }
+    }
+}
+
+/// How long a lease outlives the last sign of its holder.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// This process as the holder of a lease.
+fn holder(purpose: &str) -> Holder {
+    Holder {
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
+        purpose: purpose.to_owned(),
+        process: store::lease::process::identity(),
     }
 }
 

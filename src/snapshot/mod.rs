@@ -7,7 +7,8 @@ mod logical;
 mod opening;
 pub mod profile;
 pub mod prune;
+pub mod readiness;
 pub mod retention;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Preview, Request, dry_run, take};
+pub use logical::{Outcome, Preview, Ranges, Request, dry_run, matches, take};

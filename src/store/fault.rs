@@ -49,6 +49,10 @@ pub enum Fault {
     BreakAfter(usize),
     /// The act waits until it is released.
     Hold(Held),
+    /// A write ignores its condition, as a store does that has never heard of them.
+    Unconditional,
+    /// A write ignores the digest that was promised.
+    Unchecked,
 }
 
 /// A place where an act waits: see `FaultyStore::hold`.
@@ -241,6 +245,15 @@ impl ObjectStore for FaultyStore {
         condition: Condition,
     ) -> Result<Put> {
         let fault = self.before(Op::Put, key).await?;
+        let (mut sha256, mut condition) = (sha256, condition);
+        match fault {
+            Some(Fault::Unconditional) => {
+                self.inner.delete(&[key.to_owned()]).await?;
+                condition = Condition::Absent;
+            }
+            Some(Fault::Unchecked) => sha256 = Digest::of(&bytes),
+            _ => {}
+        }
         let put = self.inner.put_if(key, bytes, sha256, condition).await?;
         after(fault, Op::Put, key, put)
     }

@@ -85,6 +85,7 @@ fn source() -> Source {
         version: "15.0".to_owned(),
         version_num: 150_000,
         postmaster_started: "then".to_owned(),
+        counting_since: None,
         xmin: "700".to_owned(),
         lsn: None,
         in_recovery: false,

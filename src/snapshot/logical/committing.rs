@@ -14,14 +14,14 @@ use super::table::Finished;
 use super::worker::{self, Floor};
 use super::{Outcome, Request, Start};
 use crate::error::{Attempt, Error, Kind, Result};
-use crate::integrity::{codec, rows, seal};
+use crate::integrity::{codec, large_objects, seal};
 use crate::model::{
     Digest, Event, Extension, FORMAT, LargeObjects, Level, Manifest, MaterializedView, PartName,
-    Role, RowFormat, Sequence, SnapshotId, StoreOutcome, Table, Totals,
+    Role, Sequence, SnapshotId, StoreOutcome, Table, Totals,
 };
 use crate::postgres::catalog;
 use crate::snapshot::lane::{self, Lane};
-use crate::store::{Condition, Put, keys, mirror};
+use crate::store::{Condition, Meta, Put, keys, mirror};
 
 /// Objects put or copied at once into each store.
 const WRITERS: usize = 16;
@@ -39,34 +39,10 @@ pub async fn surroundings(source: &Source) -> Result<Surroundings> {
     let session = source.worker().await?;
     Ok(Surroundings {
         sequences: catalog::sequence_values(&session, &source.scope.sequences).await?,
-        large_objects: large_objects(&session).await?,
+        large_objects: large_objects::read(&session).await?,
         extensions: catalog::extensions(&session).await?,
         roles: catalog::roles(&session).await?,
     })
-}
-
-/// Counts and digests large objects; their contents travel in the schema archive.
-pub async fn large_objects(session: &crate::postgres::Session) -> Result<LargeObjects> {
-    let objects = catalog::large_object_count(session).await?;
-    if objects == 0 {
-        return Ok(LargeObjects::default());
-    }
-    let sql = format!("COPY ({}) TO STDOUT", catalog::large_objects_query());
-    let mut copy = session.copy_out(&sql, "large objects").await.map_err(|e| {
-        e.hint(
-            "the role needs SELECT on every large object, or be a superuser; RDS and Supabase: \
-                GRANT SELECT ON LARGE OBJECT …",
-        )
-    })?;
-    let mut sum = rows::Tally::default();
-    let mut rest = Vec::new();
-    while let Some(chunk) = copy.next().await? {
-        rest.extend_from_slice(&chunk);
-        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |i| i + 1);
-        sum.add(rows::tally(RowFormat::Text, &rest[..whole])?);
-        rest.drain(..whole);
-    }
-    Ok(LargeObjects { objects, chunks: sum.rows, row_digest: sum.digest })
 }
 
 /// A list ready to be put.
@@ -120,17 +96,24 @@ fn entry(floor: &Floor, kept: &Kept, index: usize) -> Result<Listed> {
     Ok(Listed { key, stored, stored_digest, finished, table })
 }
 
+/// What a run has read and stored when it comes to its end.
+pub struct Gathered {
+    pub archive: Archive,
+    pub surroundings: Surroundings,
+    pub id: SnapshotId,
+    /// When the last row had been read.
+    pub read: DateTime<Utc>,
+}
+
 /// Puts what is left, completes the stores that lack earlier parts, and commits.
 pub async fn commit(
     request: &Request,
     start: &Start,
     source: &Source,
     floor: &Arc<Floor>,
-    archive: Archive,
-    surroundings: Surroundings,
-    id: SnapshotId,
-    read: DateTime<Utc>,
+    gathered: Gathered,
 ) -> Result<Outcome> {
+    let Gathered { archive, surroundings, id, read } = gathered;
     let sink = &request.sink;
     let database = &request.config.name;
     sink.emit(Event::Phase { name: "commit".to_owned() });
@@ -200,7 +183,10 @@ pub async fn commit(
             error: lane.loss(),
         })
         .collect();
-    Ok(Outcome { manifest, stores })
+    let mut ranges: Vec<_> =
+        floor.tables.iter().map(|t| (t.plan.relation.name.clone(), t.ranges())).collect();
+    ranges.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Outcome { manifest, stores, ranges })
 }
 
 fn identity(source: &Source) -> crate::model::Source {
@@ -213,6 +199,7 @@ fn identity(source: &Source) -> crate::model::Source {
         version: server.version.clone(),
         version_num: server.version_num,
         postmaster_started: server.postmaster_started.clone(),
+        counting_since: server.counting_since.clone(),
         xmin: window.xmin.to_string(),
         lsn: window.lsn,
         in_recovery: server.in_recovery,
@@ -270,17 +257,29 @@ async fn put_lists(floor: &Floor, listed: &[Listed]) -> Result<()> {
 }
 
 async fn put_archive(lanes: &[Arc<Lane>], key: &str, archive: &Archive) -> Result<()> {
-    let (size, digest) = (archive.facts.stored, archive.facts.stored_digest);
     join_all(lanes.iter().filter(|l| !l.is_lost()).map(async |lane| {
-        match lane.store.put_file_new(key, &archive.file, size, digest).await {
-            Ok(_) => lane.count_new(size),
-            Err(e) => lane.lose(e.into()),
+        match put_archive_in(lane, key, archive).await {
+            Ok(()) => lane.count_new(archive.facts.stored),
+            Err(e) => lane.lose(e),
         }
     }))
     .await;
     match lanes.iter().any(|l| !l.is_lost()) {
         true => Ok(()),
         false => Err(worker::all_lost(lanes)),
+    }
+}
+
+async fn put_archive_in(lane: &Lane, key: &str, archive: &Archive) -> Result<()> {
+    let (size, digest) = (archive.facts.stored, archive.facts.stored_digest);
+    if let Put::Written(_) = lane.store.put_file_new(key, &archive.file, size, digest).await? {
+        return Ok(());
+    }
+    let there = lane.store.head(key, true).await?;
+    let same = |m: &Meta| m.size == size && m.sha256.is_none_or(|sha256| sha256 == digest);
+    match there.as_ref().is_some_and(same) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Failed, format!("another archive stands at {key}"))),
     }
 }
 

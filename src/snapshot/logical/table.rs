@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use super::Ranges;
 use super::plan::TablePlan;
 use super::previous::Previous;
 use super::sealing::Slot;
@@ -30,6 +31,8 @@ pub struct TableWork {
     new_parts: AtomicU64,
     rows: AtomicU64,
     raw_bytes: AtomicU64,
+    ranges_kept: AtomicU64,
+    ranges_read: AtomicU64,
 }
 
 /// A table whose rows are all stored, with what must be put besides: its list.
@@ -57,6 +60,8 @@ impl TableWork {
             new_parts: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             raw_bytes: AtomicU64::new(0),
+            ranges_kept: AtomicU64::new(0),
+            ranges_read: AtomicU64::new(0),
         }
     }
 
@@ -88,6 +93,19 @@ impl TableWork {
             self.bases.lock().unwrap_or_else(PoisonError::into_inner).insert(base.digest, base);
         }
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, part);
+    }
+
+    /// A range was taken over, or read.
+    pub fn count_range(&self, kept: bool) {
+        let counter = if kept { &self.ranges_kept } else { &self.ranges_read };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn ranges(&self) -> Ranges {
+        Ranges {
+            read: self.ranges_read.load(Ordering::Relaxed),
+            kept: self.ranges_kept.load(Ordering::Relaxed),
+        }
     }
 
     pub fn count_new(&self, bytes: u64) {

@@ -30,8 +30,8 @@ pub struct CopyRequest {
     pub jobs: usize,
     pub sink: Arc<dyn Sink>,
     pub now: DateTime<Utc>,
-    /// Of which a destination that was never used gets its id.
-    pub random: u128,
+    /// Keeps the id of a destination that was never used apart from others.
+    pub random: u32,
 }
 
 /// What a copy would do, or did, for one snapshot.
@@ -78,6 +78,13 @@ impl CopyReport {
     pub fn is_complete(&self) -> bool {
         self.findings.is_empty() && self.snapshots.iter().all(|s| s.state != CopyState::Failed)
     }
+}
+
+/// The id that a destination gets which was never used.
+fn marker_id(request: &CopyRequest) -> u128 {
+    let CopyRequest { database, to, now, random, .. } = request;
+    let text = format!("{} {database} {now} {random}", to.url());
+    xxhash_rust::xxh3::xxh3_128(text.as_bytes())
 }
 
 /// The snapshots to copy, by generation, oldest first.
@@ -149,7 +156,7 @@ async fn run(request: &CopyRequest, act: bool) -> Result<CopyReport> {
     };
     let targets = targets(request).await?;
     if act {
-        marker::ensure(&*request.to, request.now, request.random).await?;
+        marker::ensure(&*request.to, request.now, marker_id(request)).await?;
     }
     for (generation, places) in targets {
         request.sink.emit(Event::Phase { name: format!("copy generation {generation}") });

@@ -8,6 +8,7 @@ mod manual;
 mod render;
 mod screen;
 mod snapshot;
+mod unlock;
 
 pub use args::command;
 use args::{Cli, Command};
@@ -63,6 +64,7 @@ async fn run(cli: Cli) -> crate::error::Result<render::Done> {
     match &cli.command {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
+        Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),
         Command::Snapshot(args) => snapshot::run(&cli, args).await,

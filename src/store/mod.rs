@@ -5,6 +5,8 @@ pub mod conformance;
 pub mod fault;
 mod file;
 pub mod keys;
+pub mod lease;
+pub mod marker;
 mod memory;
 pub mod mirror;
 mod open;
@@ -13,8 +15,9 @@ mod retry;
 mod s3;
 
 pub use file::FileStore;
+pub use lease::{Holder, Lease};
 pub use memory::MemoryStore;
-pub use open::open;
+pub use open::{open, open_with};
 pub use port::{
     ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };

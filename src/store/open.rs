@@ -1,11 +1,23 @@
-//! stub
-use super::*;
-use crate::config::{StoreConfig, StoreUrl};
+//! Opening the store that a configuration names.
+
 use std::sync::Arc;
-pub async fn open(c: &StoreConfig) -> Result<Arc<dyn ObjectStore>> {
-    let inner: Arc<dyn ObjectStore> = match &c.url {
-        StoreUrl::File { dir } => Arc::new(FileStore::new(&c.name, &c.region, dir)),
-        StoreUrl::S3 { .. } => Arc::new(S3Store::connect(c).await?),
+
+use super::file::FileStore;
+use super::port::{ObjectStore, Result};
+use super::retry::{Patience, Retrying};
+use super::s3::S3Store;
+use crate::config::{StoreConfig, StoreUrl};
+
+/// The store of `config`, tried again as unattended work has it. Sends nothing yet.
+pub async fn open(config: &StoreConfig) -> Result<Arc<dyn ObjectStore>> {
+    open_with(config, Patience::default()).await
+}
+
+/// As `open`, tried again as `patience` has it.
+pub async fn open_with(config: &StoreConfig, patience: Patience) -> Result<Arc<dyn ObjectStore>> {
+    let store: Arc<dyn ObjectStore> = match &config.url {
+        StoreUrl::S3 { .. } => Arc::new(S3Store::connect(config).await?),
+        StoreUrl::File { dir } => Arc::new(FileStore::new(&config.name, &config.region, dir)),
     };
-    Ok(Arc::new(Retrying::new(inner, Patience::default())))
+    Ok(Arc::new(Retrying::new(store, patience)))
 }

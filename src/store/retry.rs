@@ -264,7 +264,8 @@ impl Download {
     }
 }
 
-async fn digest_of(file: &Path) -> Result<Digest> {
+/// The SHA-256 of a file, in constant memory.
+pub(super) async fn digest_of(file: &Path) -> Result<Digest> {
     let read = async {
         let mut file = tokio::fs::File::open(file).await?;
         let mut hash = Sha256::new();

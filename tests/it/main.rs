@@ -7,3 +7,5 @@ mod architecture;
 mod doctor;
 mod lab_works;
 mod postgres_connect;
+mod store;
+mod unlock;

@@ -9,7 +9,7 @@ use super::{Notes, Request};
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
 use crate::model::Digest;
-use crate::store::{Class, Condition, Etag, ObjectStore, Put, StoreError, keys};
+use crate::store::{Class, Condition, Etag, ObjectStore, Put, StoreError, keys, marker};
 
 /// A clock off by more than this is worth a word.
 const SKEWED: TimeDelta = TimeDelta::seconds(30);
@@ -47,6 +47,8 @@ pub(super) async fn check(
     notes.ok(format!("{} answers in {} ms", store.url(), begun.elapsed().as_millis()));
     clock(theirs, before, Utc::now(), notes);
     visit.free_bytes = store.free_bytes();
+    // A store of a newer format must not be written by this program.
+    notes.within(&format!("read the marker of {}", store.url()), marker::find(store)).await;
 
     let name = format!("doctor-{:08x}", request.random);
     let probe = Probe {

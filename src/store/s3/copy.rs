@@ -68,7 +68,8 @@ impl S3Store {
             Err(failed) => return self.not_copied(failed, key),
         };
         let result = output.copy_object_result();
-        let found = result.and_then(|r| whole_digest(r.checksum_sha256(), r.checksum_type()));
+        let found =
+            result.and_then(|r| whole_digest(r.checksum_sha256(), r.checksum_type(), r.e_tag()));
         let found = match found {
             Some(found) => Some(found),
             None => self.head(key, true).await?.and_then(|meta| meta.sha256),

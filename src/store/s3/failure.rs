@@ -145,22 +145,19 @@ where
         return chain(e);
     };
     let meta = e.as_service_error().map(ProvideErrorMetadata::meta);
-    let mut text = match meta.map(|meta| (meta.code(), meta.message())) {
-        Some((Some(code), Some(message))) => format!("{code}: {message} (HTTP {status}"),
-        Some((Some(code), None)) => format!("{code} (HTTP {status}"),
-        Some((None, _)) => format!("HTTP {status} ("),
-        None => format!("{} (HTTP {status}", chain(e)),
+    let said = match meta.map(|meta| (meta.code(), meta.message())) {
+        Some((Some(code), Some(message))) => format!("{code}: {message}"),
+        Some((Some(code), None)) => code.to_owned(),
+        // Answers to HEAD have no body, so there is nothing to tell but the status.
+        _ if status >= 300 => String::new(),
+        _ => chain(e),
     };
+    let mut facts = vec![format!("HTTP {status}")];
     let id = e.request_id().or_else(|| meta.and_then(RequestId::request_id));
-    if let Some(id) = id {
-        let comma = if text.ends_with('(') { "" } else { ", " };
-        text.push_str(&format!("{comma}request {id}"));
-    }
-    if let Some(id) = e.extended_request_id() {
-        text.push_str(&format!(", host {id}"));
-    }
-    text.push(')');
-    text.trim_end_matches(" ()").to_owned()
+    facts.extend(id.map(|id| format!("request {id}")));
+    facts.extend(e.extended_request_id().map(|id| format!("host {id}")));
+    let facts = facts.join(", ");
+    if said.is_empty() { facts } else { format!("{said} ({facts})") }
 }
 
 /// The causes of an error on one line, each said once.

@@ -137,6 +137,14 @@ impl S3Store {
         Act { what: format!("write {}/{key}", self.url), writes: true }
     }
 
+    /// AWS compares bytes with the digest that is sent along. Other endpoints may ignore it, so
+    /// there they are compared before they leave.
+    fn not_promised(&self, key: &str) -> StoreError {
+        let what =
+            format!("{}: the bytes do not have the promised SHA-256", self.writing(key).what);
+        StoreError::new(Class::Corrupt, what)
+    }
+
     /// Waits for an answer, and no longer than `limit`.
     async fn answered<T, E>(
         &self,
@@ -293,10 +301,18 @@ fn in_base64(digest: Digest) -> String {
 }
 
 /// The digest in an answer, if it covers the whole object: that of a multipart upload is made of
-/// its parts' (`COMPOSITE`, `<base64>-<parts>`) and says nothing of the bytes as such.
-fn whole_digest(text: Option<&str>, kind: Option<&ChecksumType>) -> Option<Digest> {
-    if kind == Some(&ChecksumType::Composite) {
-        return None;
+/// its parts' (`COMPOSITE`, `<base64>-<parts>`) and says nothing of the bytes as such. Endpoints
+/// that leave the kind out still mark the etag of such an object, with `-<parts>`.
+fn whole_digest(
+    text: Option<&str>,
+    kind: Option<&ChecksumType>,
+    etag: Option<&str>,
+) -> Option<Digest> {
+    let in_parts = etag.is_some_and(|etag| etag.contains('-'));
+    match kind {
+        Some(ChecksumType::FullObject) => {}
+        None if !in_parts => {}
+        _ => return None,
     }
     let bytes: [u8; 32] = STANDARD.decode(text?).ok()?.try_into().ok()?;
     Some(Digest::from_bytes(bytes))
@@ -341,6 +357,9 @@ impl ObjectStore for S3Store {
         sha256: Digest,
         condition: Condition,
     ) -> Result<Put> {
+        if self.account.endpoint.is_some() && Digest::of(&bytes) != sha256 {
+            return Err(self.not_promised(key));
+        }
         let size = bytes.len() as u64;
         self.upload_whole(key, bytes.into(), size, sha256, &condition).await
     }
@@ -383,7 +402,7 @@ impl ObjectStore for S3Store {
                 size: u64::try_from(found.content_length().unwrap_or(0)).unwrap_or(0),
                 etag: etag(found.e_tag()),
                 last_modified: time(found.last_modified()),
-                sha256: whole_digest(found.checksum_sha256(), found.checksum_type()),
+                sha256: whole_digest(found.checksum_sha256(), found.checksum_type(), found.e_tag()),
             })),
             Err(e) if e.class == Class::NotFound => {
                 self.see_bucket().await?;

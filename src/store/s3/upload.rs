@@ -5,9 +5,11 @@ use std::time::SystemTime;
 
 use aws_sdk_s3::primitives::{ByteStream as Body, DateTime as S3Time};
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ObjectLockMode,
+    ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, ObjectLockMode,
     ServerSideEncryption, StorageClass,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -17,7 +19,8 @@ use super::{Failed, S3Store, etag, in_base64, limit, whole_digest};
 use crate::config::Sse;
 use crate::model::Digest;
 use crate::store::keys::{self, KeyKind};
-use crate::store::port::{Class, Condition, Etag, ObjectStore, Put, Result, StoreError};
+use crate::store::port::{Class, Condition, ObjectStore, Put, Result, StoreError};
+use crate::store::retry::digest_of;
 
 /// S3 takes no more parts than this in one upload.
 const MOST_PARTS: u64 = 10_000;
@@ -74,6 +77,7 @@ impl S3Store {
             .key(self.full(key))
             .body(body)
             .content_length(i64::try_from(size).unwrap_or(i64::MAX))
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .checksum_sha256(in_base64(sha256))
             .set_if_none_match(absent)
             .set_if_match(matches)
@@ -86,7 +90,8 @@ impl S3Store {
         let act = self.writing(key);
         match self.answered(&act, limit(size), request.send()).await {
             Ok(output) => {
-                let echoed = whole_digest(output.checksum_sha256(), output.checksum_type());
+                let echoed =
+                    whole_digest(output.checksum_sha256(), output.checksum_type(), output.e_tag());
                 if echoed.is_some_and(|echoed| echoed != sha256) {
                     let what = format!("{}: the store has other bytes than were sent", act.what);
                     return Err(StoreError::new(Class::Corrupt, what));
@@ -128,6 +133,9 @@ impl S3Store {
             return Err(StoreError::new(Class::Corrupt, what));
         }
         if size <= self.sizes.largest_put {
+            if self.account.endpoint.is_some() && digest_of(file).await? != sha256 {
+                return Err(self.not_promised(key));
+            }
             let body = Body::read_from().path(file).buffer_size(256 * 1024).build().await;
             let body = body.map_err(|e| {
                 StoreError::new(Class::Permanent, format!("read {}", file.display())).caused_by(e)
@@ -190,8 +198,7 @@ impl S3Store {
         }
         // S3 has a digest of each part only, so the whole is checked here, before it exists.
         if Digest::from_bytes(whole.finalize().into()) != sha256 {
-            let what = format!("write {key}: the bytes do not have the promised SHA-256");
-            return Err(StoreError::new(Class::Corrupt, what));
+            return Err(self.not_promised(key));
         }
         Ok(parts)
     }
@@ -217,6 +224,7 @@ impl S3Store {
                     .key(self.full(key))
                     .upload_id(upload)
                     .part_number(number)
+                    .checksum_algorithm(ChecksumAlgorithm::Sha256)
                     .checksum_sha256(in_base64(sha256))
                     .body(bytes.clone().into());
                 let request = request.customize().interceptor(SignedAs(sha256)).send();
@@ -252,6 +260,7 @@ impl S3Store {
 
     async fn complete(&self, key: &str, upload: &str, parts: Vec<CompletedPart>) -> Result<Put> {
         let count = parts.len() as u64;
+        let composite = composite(&parts);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self
             .client
@@ -264,10 +273,48 @@ impl S3Store {
         // S3 may take minutes to put many parts together, and sends spaces meanwhile.
         let time = limit(0) * 10 + limit(count * super::SLOWEST);
         match self.answered(&self.writing(key), time, request.send()).await {
-            Ok(output) => Ok(Put::Written(Etag(output.e_tag.unwrap_or_default()))),
-            Err(failed) => self.refused_or(failed, key, &Condition::Absent),
+            Ok(output) => Ok(Put::Written(etag(output.e_tag()))),
+            Err(failed) => match self.refused_or(failed, key, &Condition::Absent) {
+                Err(e) if e.class == Class::Unknown => self.completed_or(e, key, composite).await,
+                ended => ended,
+            },
         }
     }
+
+    /// Settles a completion without an answer that can be read: if the object has the checksum that
+    /// our parts make, it is ours. Without this, all parts would be sent again to find out.
+    async fn completed_or(
+        &self,
+        e: StoreError,
+        key: &str,
+        composite: Option<String>,
+    ) -> Result<Put> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
+        let request = request.checksum_mode(ChecksumMode::Enabled).send();
+        match self.done(&self.reading(key), limit(0), request).await {
+            Ok(found) if is_composite(found.checksum_sha256(), composite.as_deref()) => {
+                Ok(Put::Written(etag(found.e_tag())))
+            }
+            _ => Err(e),
+        }
+    }
+}
+
+/// The checksum that S3 gives an object made of these parts: the digest of their digests, and their
+/// number. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
+fn composite(parts: &[CompletedPart]) -> Option<String> {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    for part in parts {
+        hash.update(STANDARD.decode(part.checksum_sha256()?).ok()?);
+    }
+    Some(format!("{}-{}", STANDARD.encode(hash.finalize()), parts.len()))
+}
+
+/// Whether `found` is the checksum `ours`; some endpoints leave the number of parts out.
+fn is_composite(found: Option<&str>, ours: Option<&str>) -> bool {
+    let (Some(found), Some(ours)) = (found, ours) else { return false };
+    found == ours || ours.split_once('-').is_some_and(|(digest, _)| digest == found)
 }
 
 async fn read_part(file: &mut File, size: u64) -> std::io::Result<Bytes> {

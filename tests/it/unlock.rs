@@ -83,6 +83,7 @@ async fn slips_are_refused_and_what_cannot_be_known_is_said() {
     unlock(&home, &["petforce", "--store", "nowhere"]).expect(2);
 
     let lease = taken(&home).await;
+    let _ = std::fs::remove_dir_all(home.join("west"));
     std::fs::write(home.join("west"), "not a folder").unwrap();
     let partly = unlock(&home, &["petforce"]).expect(4).stdout;
     assert!(partly.contains("west: NOT KNOWN") && partly.contains("pid 4711"), "{partly}");

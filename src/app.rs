@@ -154,13 +154,19 @@ impl App {
 /// How long a lease outlives the last sign of its holder.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// This process as the holder of a lease.
-fn holder(purpose: &str) -> Holder {
+/// The name of the lease that a snapshot of `database` takes.
+pub fn snapshot_lease(database: &str) -> String {
+    format!("snapshot-{database}")
+}
+
+/// This process, as others are told who holds a lease; `purpose` goes on "to …".
+pub fn holder(purpose: impl Into<String>) -> Holder {
     Holder {
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),
-        user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
-        purpose: purpose.to_owned(),
+        // Only for people, so a user without a name is no failure.
+        user: whoami::username().unwrap_or_else(|_| "an unknown user".to_owned()),
+        purpose: purpose.into(),
         process: store::lease::process::identity(),
     }
 }

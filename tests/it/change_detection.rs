@@ -145,11 +145,8 @@ impl History {
                 if promote && step == STEPS / 3 {
                     it.leave_standby_behind();
                 }
-                let act = if promote && step == STEPS * 2 / 3 {
-                    Act::Promote
-                } else {
-                    generator.act()
-                };
+                let act =
+                    if promote && step == STEPS * 2 / 3 { Act::Promote } else { generator.act() };
                 it.act(act, &mut generator, sums).await;
             }
             at += batch;
@@ -253,9 +250,8 @@ impl History {
     }
 
     async fn compare(&self, probed: &Manifest, read: &Manifest) {
-        let names = |m: &Manifest| -> Vec<TableName> {
-            m.tables.iter().map(|t| t.name.clone()).collect()
-        };
+        let names =
+            |m: &Manifest| -> Vec<TableName> { m.tables.iter().map(|t| t.name.clone()).collect() };
         assert_eq!(names(probed), names(read));
         for (p, r) in probed.tables.iter().zip(&read.tables) {
             let lists = (

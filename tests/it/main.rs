@@ -10,6 +10,6 @@ mod crash;
 mod doctor;
 mod lab_works;
 mod postgres_connect;
-mod store;
 mod snapshot_faults;
+mod store;
 mod taking;

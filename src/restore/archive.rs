@@ -52,8 +52,9 @@ pub fn major_of(program: &str) -> u32 {
 impl Archive {
     /// Fetches the archive and reads its contents.
     pub async fn fetch(objects: &Objects, manifest: &Manifest, program: Program) -> Result<Self> {
-        let dir = TempDir::with_prefix("drctl-")
-            .attempt(Kind::Failed, || "make a temporary folder for the schema archive".to_owned())?;
+        let dir = TempDir::with_prefix("drctl-").attempt(Kind::Failed, || {
+            "make a temporary folder for the schema archive".to_owned()
+        })?;
         let file = dir.path().join("schema.dump");
         objects.schema(manifest, &file).await?;
         let mut command = program.bare_command();
@@ -83,7 +84,11 @@ impl Archive {
 
     /// Restores one stage into the database of `info`. Gives what was passed over harmlessly, and
     /// pg_restore's warnings; any other error fails with all of them.
-    pub async fn restore(&self, info: &Conninfo, run: Run<'_>) -> Result<(Vec<Skipped>, Vec<String>)> {
+    pub async fn restore(
+        &self,
+        info: &Conninfo,
+        run: Run<'_>,
+    ) -> Result<(Vec<Skipped>, Vec<String>)> {
         let list = self.write_list("stage.list", &self.contents.list(run.stage))?;
         let mut command = self.program.command(info);
         // The name goes as a connection string of one word, so that it is taken as it stands.
@@ -109,13 +114,14 @@ impl Archive {
         let mut skipped = Vec::new();
         let mut harmful = Vec::new();
         for error in errors {
-            match complaints::harmless(&error, &self.contents, run.provided, run.without_roles) {
+            match complaints::harmless(&error, run.provided, run.without_roles) {
                 Some(s) => skipped.push(s),
                 None => harmful.push(error),
             }
         }
         // An exit status without a word about it is a failure too.
-        let explained = ended.status.success() || (!skipped.is_empty() && ended.status.code() == Some(1));
+        let explained =
+            ended.status.success() || (!skipped.is_empty() && ended.status.code() == Some(1));
         match harmful.is_empty() && explained && !ended.stderr_cut {
             true => Ok((skipped, warnings)),
             false => Err(self.failed(run.name, &harmful, &ended.status.to_string())),
@@ -125,22 +131,25 @@ impl Archive {
     fn failed(&self, name: &str, errors: &[Complaint], status: &str) -> Error {
         let mut lines = String::new();
         for error in errors.iter().take(SHOWN) {
-            let place = error.entry.and_then(|id| self.contents.entry(id));
-            let place = place.map(|e| e.label() + ": ").unwrap_or_default();
-            let message = error.message.trim_start_matches("could not execute query: ");
-            lines.push_str(&format!("\n  {place}{message}"));
-            if let Some(statement) = error.more.lines().find(|l| l.starts_with("Command was: ")) {
-                lines.push_str(&format!("\n    {statement}"));
+            lines.push_str(&format!("\n  {}", error.message));
+            if !error.attempt().is_empty() {
+                lines.push_str(&format!("\n    in: {}", error.attempt()));
             }
         }
         if errors.len() > SHOWN {
             lines.push_str(&format!("\n  and {} more", errors.len() - SHOWN));
         }
-        let what = format!("restore {name} with {}: {} errors, {status}{lines}", self.program, errors.len());
+        let what = format!(
+            "restore {name} with {}: {} errors, {status}{lines}",
+            self.program,
+            errors.len()
+        );
         let error = Error::new(Kind::Program, what);
         match errors.iter().find_map(|e| advice(&e.message)) {
             Some(hint) => error.hint(hint),
-            None => error.hint("mend the cause on the target and restore again; nothing else was lost"),
+            None => {
+                error.hint("mend the cause on the target and restore again; nothing else was lost")
+            }
         }
     }
 }
@@ -151,7 +160,9 @@ fn advice(message: &str) -> Option<&'static str> {
          in that name"
     } else if message.contains("must be superuser") || message.contains("permission denied") {
         "restore with a role that may make these objects"
-    } else if message.contains("must be able to SET ROLE") || message.contains("must be member of role") {
+    } else if message.contains("must be able to SET ROLE")
+        || message.contains("must be member of role")
+    {
         "make the restoring role a member of the owners: GRANT owner TO restoring_role"
     } else if message.contains("No space left on device") {
         "the target's disk is full"

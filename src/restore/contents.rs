@@ -95,13 +95,6 @@ impl Entry {
         kinds.contains(&self.kind.as_str())
     }
 
-    pub fn is_in_schema(&self, schema: &str) -> bool {
-        self.rest.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))
-            || (self.kind == "SCHEMA" && self.rest.strip_prefix("- ").is_some_and(|r| {
-                r.strip_prefix(schema).is_some_and(|r| r.starts_with(' '))
-            }))
-    }
-
     /// Whether `schema.name` matches, wherever schema, name and owner part.
     fn matches(&self, pattern: &str) -> bool {
         let words: Vec<&str> = self.rest.split(' ').collect();
@@ -159,10 +152,6 @@ impl Contents {
         Ok(Self { entries, chosen: taken.clone(), taken })
     }
 
-    pub fn entry(&self, id: u32) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.id == id)
-    }
-
     /// The entries of a stage, as `pg_restore --use-list` reads them.
     pub fn list(&self, stage: Stage) -> String {
         let of = |e: &&Entry| match stage {
@@ -197,11 +186,16 @@ impl Contents {
     pub fn takes_sequence(&self, name: &TableName) -> bool {
         let begins = format!("{} {} ", name.schema, name.name);
         let mut all = self.entries.iter();
-        all.any(|e| e.kind == "SEQUENCE" && e.rest.starts_with(&begins) && self.taken.contains(&e.id))
+        all.any(|e| {
+            e.kind == "SEQUENCE" && e.rest.starts_with(&begins) && self.taken.contains(&e.id)
+        })
     }
 
-    pub fn has_schema_entries(&self, schema: &str) -> bool {
-        self.entries.iter().any(|e| self.taken.contains(&e.id) && e.is_in_schema(schema))
+    /// Whether the archive makes this schema.
+    pub fn makes_schema(&self, schema: &str) -> bool {
+        let begins = format!("- {schema} ");
+        let mut all = self.entries.iter();
+        all.any(|e| e.kind == "SCHEMA" && e.rest.starts_with(&begins) && self.taken.contains(&e.id))
     }
 
     /// Narrows the restore down to the tables that match a pattern, with their partitions, what
@@ -231,6 +225,7 @@ impl Contents {
             chosen.extend(found);
         }
         self.add_partitions(&mut chosen);
+        self.add_siblings(manifest, &mut chosen);
         let mut taken = HashSet::new();
         for id in &chosen {
             self.add_with_needs(*id, &mut taken);
@@ -241,25 +236,40 @@ impl Contents {
         Ok(left_out)
     }
 
-    /// The partitions of chosen tables, at any depth: `TABLE ATTACH` needs both ends.
+    /// The partitions of chosen tables, at any depth. `TABLE ATTACH` needs both ends; the partition
+    /// is the one that needs the other.
     fn add_partitions(&self, chosen: &mut HashSet<u32>) {
-        let kinds: HashMap<u32, &str> =
-            self.entries.iter().map(|e| (e.id, e.kind.as_str())).collect();
+        let by_id: HashMap<u32, &Entry> = self.entries.iter().map(|e| (e.id, e)).collect();
+        let attached = self.entries.iter().filter(|e| e.kind == "TABLE ATTACH");
+        let pairs: Vec<(u32, u32)> = attached
+            .flat_map(|attach| attach.needs.iter().filter_map(|id| by_id.get(id)))
+            .flat_map(|child| child.needs.iter().map(|parent| (*parent, child.id)))
+            .filter(|(parent, _)| by_id.get(parent).is_some_and(|p| p.kind == "TABLE"))
+            .collect();
         loop {
             let before = chosen.len();
-            for attach in self.entries.iter().filter(|e| e.kind == "TABLE ATTACH") {
-                let mut tables =
-                    attach.needs.iter().filter(|n| matches!(kinds.get(*n), Some(&"TABLE" | &"FOREIGN TABLE")));
-                // pg_dump names the parent first.
-                if tables.next().is_some_and(|parent| chosen.contains(parent)) {
-                    let children: Vec<u32> = tables.copied().collect();
-                    chosen.extend(children);
+            for (parent, child) in &pairs {
+                if chosen.contains(parent) {
+                    chosen.insert(*child);
                 }
             }
             if chosen.len() == before {
                 return;
             }
         }
+    }
+
+    /// Leaves whose rows may move between them come together or not at all.
+    fn add_siblings(&self, manifest: &Manifest, chosen: &mut HashSet<u32>) {
+        let by_oid: HashMap<u32, u32> =
+            self.entries.iter().filter(|e| e.kind == "TABLE").map(|e| (e.oid, e.id)).collect();
+        let moving = || {
+            let all = manifest.tables.iter();
+            all.filter_map(|t| Some((t.load_through.as_ref()?, *by_oid.get(&t.oid)?)))
+        };
+        let roots: HashSet<_> =
+            moving().filter(|(_, id)| chosen.contains(id)).map(|(root, _)| root).collect();
+        chosen.extend(moving().filter(|(root, _)| roots.contains(root)).map(|(_, id)| id));
     }
 
     fn add_with_needs(&self, id: u32, into: &mut HashSet<u32>) {
@@ -299,7 +309,8 @@ impl Contents {
                 break;
             }
         }
-        let of_chosen = |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
+        let of_chosen =
+            |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
         self.entries.iter().filter(of_chosen).map(Entry::label).collect()
     }
 }
@@ -328,7 +339,8 @@ fn no_such_table(pattern: &str, manifest: &Manifest) -> Error {
         .map(|t| t.name.to_string())
         .map(|name| (strsim::damerau_levenshtein(pattern, &name), name))
         .min();
-    let error = Error::new(Kind::Usage, format!("snapshot {} has no table `{pattern}`", manifest.id));
+    let error =
+        Error::new(Kind::Usage, format!("snapshot {} has no table `{pattern}`", manifest.id));
     match near {
         Some((distance, name)) if distance <= 4 => error.hint(format!("is `{name}` meant?")),
         _ => error.hint("name it as schema.table; `drctl show` lists the tables"),
@@ -348,8 +360,8 @@ mod tests {
         33; 0 0 SEQUENCE OWNED BY app pets_id_seq lab\n;\tdepends on: 30 32\n\
         34; 2604 103 DEFAULT app pets id lab\n;\tdepends on: 30 32\n\
         35; 1259 104 TABLE app visits lab\n;\tdepends on: 15\n\
-        36; 1259 105 TABLE app visits_1 lab\n;\tdepends on: 15\n\
-        37; 0 0 TABLE ATTACH app visits_1 lab\n;\tdepends on: 35 36\n\
+        36; 1259 105 TABLE app visits_1 lab\n;\tdepends on: 35 15\n\
+        37; 0 0 TABLE ATTACH app visits_1 lab\n;\tdepends on: 36 35\n\
         40; 2606 106 CONSTRAINT app owners owners_pkey lab\n;\tdepends on: 31\n\
         41; 2606 107 FK CONSTRAINT app pets pets_owner_fkey lab\n;\tdepends on: 40 30 31\n\
         42; 0 0 ACL app TABLE pets lab\n;\tdepends on: 30\n\
@@ -366,6 +378,5 @@ mod tests {
         assert_eq!(ids(&contents.list(Stage::Privileges)), [42]);
         assert_eq!(ids(&contents.list(Stage::EventTriggers)), [43, 44]);
         assert_eq!(ids(&contents.list(Stage::Main)).len(), 12);
-        assert_eq!(contents.entry(33).unwrap().kind, "SEQUENCE OWNED BY");
     }
 }

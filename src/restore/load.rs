@@ -31,9 +31,8 @@ pub struct TableLoad {
 }
 
 impl TableLoad {
-    pub fn new(table: Table, list: PartList, through_root: bool) -> Self {
-        let root = table.load_through.clone().filter(|_| through_root);
-        let into = root.unwrap_or_else(|| table.name.clone());
+    pub fn new(table: Table, list: PartList) -> Self {
+        let into = table.load_through.clone().unwrap_or_else(|| table.name.clone());
         Self { table, list, into, left: AtomicUsize::new(0) }
     }
 }
@@ -72,8 +71,15 @@ impl Load {
     }
 
     /// Loads everything with up to `jobs` sessions in the database of `info`.
-    pub async fn run(self, info: &Conninfo, manifest: &Manifest, jobs: usize, work: &str) -> Result<()> {
-        let settings = session_settings::statements(&manifest.settings, manifest.source.version_num);
+    pub async fn run(
+        self,
+        info: &Conninfo,
+        manifest: &Manifest,
+        jobs: usize,
+        work: &str,
+    ) -> Result<()> {
+        let settings =
+            session_settings::statements(&manifest.settings, manifest.source.version_num);
         let load = Arc::new(self);
         let mut workers = JoinSet::new();
         for _ in 0..jobs.min(load.queue.len()) {

@@ -154,7 +154,7 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         extensions,
         provided_schemas: provided
             .iter()
-            .filter(|s| archive.contents.has_schema_entries(s))
+            .filter(|s| archive.contents.makes_schema(s))
             .cloned()
             .collect(),
         warnings,
@@ -239,7 +239,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.begin("part lists");
     let chosen = chosen_tables(request, &archive);
     let sequences = chosen_sequences(request, &archive);
-    let loads = table_loads(&chosen, &objects, everything).await?;
+    let loads = table_loads(&chosen, &objects).await?;
     announce(request, &chosen);
 
     phases.begin("definitions");
@@ -273,7 +273,8 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         // The provider's tables have their triggers and foreign keys already.
         false => "SET session_replication_role = replica",
     };
-    let load = Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
+    let load =
+        Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
     load.run(&place.info, manifest, request.jobs, work).await?;
     let session = finishing::plain(&place.info).await?;
     finishing::set_sequences(&session, &sequences).await?;
@@ -281,8 +282,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     // Before indexes and constraints: those change no row, and the rows are still in the cache.
     phases.begin("proof");
     announce(request, &chosen);
-    let through_root = everything;
-    let claim = Claim { manifest, tables: chosen.clone(), through_root };
+    let claim = Claim { manifest, tables: chosen.clone() };
     let mut differences =
         proof::rows(&place.info, &claim, request.jobs, Arc::clone(&request.sink)).await?;
     differences.extend(proof::sequences(&place.info, &sequences).await?);
@@ -291,18 +291,19 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         differences.extend(proof::large_objects(&place.info, manifest).await?);
     }
     let proof = proof::verdict(differences);
-    let restored = |phases: Phases<'_>, target: &crate::postgres::Conninfo, skipped, advice| Restored {
-        snapshot: manifest.id.clone(),
-        target: target.host_for_people(),
-        database: target.database().to_owned(),
-        tables: plan.tables.len() as u64,
-        rows: plan.rows,
-        raw_bytes: plan.raw_bytes,
-        proof: proof.clone(),
-        phases: phases.done,
-        skipped,
-        advice,
-    };
+    let restored =
+        |phases: Phases<'_>, target: &crate::postgres::Conninfo, skipped, advice| Restored {
+            snapshot: manifest.id.clone(),
+            target: target.host_for_people(),
+            database: target.database().to_owned(),
+            tables: plan.tables.len() as u64,
+            rows: plan.rows,
+            raw_bytes: plan.raw_bytes,
+            proof: proof.clone(),
+            phases: phases.done,
+            skipped,
+            advice,
+        };
     if proof != Proof::Equal {
         phases.end();
         place.condemn().await?;
@@ -315,7 +316,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     }
 
     phases.begin("indexes and constraints");
-    skipped.extend(step("indexes and constraints", Stage::Main, Some("post-data"), request.jobs).await?);
+    skipped.extend(
+        step("indexes and constraints", Stage::Main, Some("post-data"), request.jobs).await?,
+    );
     if archive.contents.has(Stage::Privileges) {
         phases.begin("privileges");
         skipped.extend(step("privileges", Stage::Privileges, None, 1).await?);
@@ -333,7 +336,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             phases.begin("statistics");
             session.simple("ANALYZE").await?;
         }
-        false => advice.push("run ANALYZE before traffic comes: there are no planner statistics yet".to_owned()),
+        false => advice.push(
+            "run ANALYZE before traffic comes: there are no planner statistics yet".to_owned(),
+        ),
     }
     session.close().await;
     phases.begin("name");
@@ -341,22 +346,21 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.end();
     advice.extend(left_over);
     if !superuser {
-        advice.push("restored without superuser rights: compare event triggers and extensions by eye".to_owned());
+        advice.push(
+            "restored without superuser rights: compare event triggers and extensions by eye"
+                .to_owned(),
+        );
     }
     Ok(restored(phases, &target, skipped, advice))
 }
 
 /// Fetches and proves the part lists of all tables, before anything is changed.
-async fn table_loads(
-    chosen: &[&Table],
-    objects: &Objects,
-    everything: bool,
-) -> Result<Vec<TableLoad>> {
+async fn table_loads(chosen: &[&Table], objects: &Objects) -> Result<Vec<TableLoad>> {
     use futures_util::{StreamExt as _, TryStreamExt as _, stream};
     stream::iter(chosen)
         .map(async |table| {
             let list = objects.list(table).await?;
-            Ok(TableLoad::new((*table).clone(), list, everything))
+            Ok(TableLoad::new((*table).clone(), list))
         })
         .buffered(8)
         .try_collect()

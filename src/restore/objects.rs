@@ -69,14 +69,17 @@ impl Objects {
                     for (failed, e) in &failures {
                         let message = format!(
                             "{what} is not intact in store `{failed}` ({}: {}); store `{name}` has it",
-                            key, e.one_line()
+                            key,
+                            e.one_line()
                         );
                         self.sink.notice(Level::Warning, message);
                     }
                     return Ok(value);
                 }
                 Err(e) => {
-                    if e.unreachable && source.unreachable.fetch_add(1, Ordering::Relaxed) + 1 == PATIENCE {
+                    if e.unreachable
+                        && source.unreachable.fetch_add(1, Ordering::Relaxed) + 1 == PATIENCE
+                    {
                         let error = e.error.one_line();
                         self.sink.emit(Event::StoreLost { store: name.to_owned(), error });
                     }
@@ -107,7 +110,10 @@ impl Objects {
             None => None,
             Some(digest) => {
                 let base = list.bases.iter().find(|b| b.digest == digest).ok_or_else(|| {
-                    Error::new(Kind::Damaged, format!("{what} rests on a base that its list does not name"))
+                    Error::new(
+                        Kind::Damaged,
+                        format!("{what} rests on a base that its list does not name"),
+                    )
                 })?;
                 let what = format!("the base of {what}");
                 let frame = Frame { stored_digest: base.stored_digest, raw: base.raw, digest };

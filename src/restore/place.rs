@@ -65,7 +65,10 @@ impl Place {
                     "BEGIN; CREATE SCHEMA {MARK}; COMMENT ON SCHEMA {MARK} IS {}; COMMIT",
                     quote::literal(&note)
                 );
-                admin.simple(&sql).await.map_err(|e| e.during("mark the target as being restored"))?;
+                admin
+                    .simple(&sql)
+                    .await
+                    .map_err(|e| e.during("mark the target as being restored"))?;
                 wanted.clone()
             }
             Course::Create | Course::Replace => {
@@ -75,10 +78,6 @@ impl Place {
             }
         };
         Ok(Self { admin, info, wanted, course, snapshot })
-    }
-
-    pub fn admin(&self) -> &Session {
-        &self.admin
     }
 
     /// The proof was different: says so where the next one will look.
@@ -191,8 +190,10 @@ async fn only_one(admin: &Session, name: &str) -> Result<()> {
     let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({})", i64::from_be_bytes(key));
     match admin.row(&sql).await?.truth(0)? {
         true => Ok(()),
-        false => Err(Error::new(Kind::LeaseHeld, format!("another restore to `{name}` is at work"))
-            .hint("wait for it, or end its sessions (application_name `drctl restore`)")),
+        false => {
+            Err(Error::new(Kind::LeaseHeld, format!("another restore to `{name}` is at work"))
+                .hint("wait for it, or end its sessions (application_name `drctl restore`)"))
+        }
     }
 }
 
@@ -201,7 +202,8 @@ async fn create(admin: &Session, name: &str, wanted: &str, manifest: &Manifest) 
     drop_ours(admin, name).await?;
     let target_num: u32 =
         admin.row("SELECT current_setting('server_version_num')").await?.number(0)?;
-    let sql = format!("CREATE DATABASE {} {}", quote::ident(name), locale(&manifest.source, target_num));
+    let sql =
+        format!("CREATE DATABASE {} {}", quote::ident(name), locale(&manifest.source, target_num));
     admin.simple(&sql).await.map_err(|e| {
         let locale = e.one_line().contains("locale");
         let e = e.during(format!("create the database `{name}`"));
@@ -257,7 +259,10 @@ async fn drop_ours(admin: &Session, name: &str) -> Result<()> {
             Kind::Failed,
             format!("there is a database `{name}` that no restore is known to have left"),
         )
-        .hint(format!("look at it, and DROP DATABASE {} if it is not needed", quote::ident(name))));
+        .hint(format!(
+            "look at it, and DROP DATABASE {} if it is not needed",
+            quote::ident(name)
+        )));
     }
     admin
         .simple(&format!("DROP DATABASE {} WITH (FORCE)", quote::ident(name)))

@@ -40,6 +40,12 @@ pub fn named(script: &str) -> Named {
     named
 }
 
+/// The tokens of one statement.
+pub fn tokens(statement: &str) -> Vec<Token> {
+    let mut scanner = Scanner { rest: statement, line_start: true };
+    std::iter::from_fn(|| scanner.next()).collect()
+}
+
 fn examine(tokens: &[Token], named: &mut Named) {
     let words: Vec<&str> = tokens.iter().take(5).map(word).collect();
     match words.as_slice() {
@@ -277,11 +283,20 @@ mod tests {
             ("ALTER TABLE app.t OWNER TO lab;", &["lab"][..]),
             ("ALTER SCHEMA \"to owner\" OWNER TO \"Odd \"\"Role\"\"\";", &["Odd \"Role\""]),
             ("GRANT SELECT(a),UPDATE(b) ON TABLE t TO PUBLIC;", &[]),
-            ("GRANT ALL ON SCHEMA s TO a WITH GRANT OPTION;\nREVOKE ALL ON x FROM \"B\";", &["B", "a"]),
+            (
+                "GRANT ALL ON SCHEMA s TO a WITH GRANT OPTION;\nREVOKE ALL ON x FROM \"B\";",
+                &["B", "a"],
+            ),
             ("GRANT SELECT ON t TO a GRANTED BY g;", &["a", "g"]),
-            ("ALTER DEFAULT PRIVILEGES FOR ROLE o IN SCHEMA s GRANT USAGE ON SEQUENCES  TO w;", &["o", "w"]),
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE o IN SCHEMA s GRANT USAGE ON SEQUENCES  TO w;",
+                &["o", "w"],
+            ),
             ("ALTER DEFAULT PRIVILEGES FOR ROLE o REVOKE ALL ON FUNCTIONS FROM PUBLIC;", &["o"]),
-            ("CREATE POLICY \"to x\" ON t AS RESTRICTIVE FOR SELECT TO a, \"b c\" USING ((o = 'TO z'));", &["a", "b c"]),
+            (
+                "CREATE POLICY \"to x\" ON t AS RESTRICTIVE FOR SELECT TO a, \"b c\" USING ((o = 'TO z'));",
+                &["a", "b c"],
+            ),
             ("CREATE POLICY p ON t FOR INSERT WITH CHECK (true);", &[]),
             ("CREATE USER MAPPING FOR m SERVER s OPTIONS (password 'x');", &["m"]),
             ("SET SESSION AUTHORIZATION w;\nRESET SESSION AUTHORIZATION;", &["w"]),

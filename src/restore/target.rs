@@ -71,7 +71,12 @@ impl Target {
         Self::look(session, wanted, course, exists).await
     }
 
-    async fn look(session: Session, wanted: Conninfo, course: Course, exists: bool) -> Result<Self> {
+    async fn look(
+        session: Session,
+        wanted: Conninfo,
+        course: Course,
+        exists: bool,
+    ) -> Result<Self> {
         session
             .simple("SET search_path = ''; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
             .await?;
@@ -99,7 +104,18 @@ impl Target {
             .iter()
             .map(|r| Ok((r.text(0)?.to_owned(), r.text(1)?.to_owned())))
             .collect::<Result<_>>()?;
-        Ok(Self { session, wanted, course, exists, server, roles, tablespaces, extensions, read_only, may_create })
+        Ok(Self {
+            session,
+            wanted,
+            course,
+            exists,
+            server,
+            roles,
+            tablespaces,
+            extensions,
+            read_only,
+            may_create,
+        })
     }
 
     /// Everything that speaks against the restore, whatever is restored.
@@ -107,7 +123,8 @@ impl Target {
         let manifest = &request.manifest;
         let place = self.wanted.host_for_people();
         let mut all = Vec::new();
-        let mut refuse = |what: String, hint: &str| all.push(Refusal { what, hint: hint.to_owned() });
+        let mut refuse =
+            |what: String, hint: &str| all.push(Refusal { what, hint: hint.to_owned() });
         if let Some(name) = self.is_protected(request).await {
             refuse(
                 format!("{place} is {name}, a source that snapshots are taken of"),
@@ -116,7 +133,10 @@ impl Target {
             );
         }
         if self.server.in_recovery {
-            refuse(format!("{place} is a standby, which takes no writes"), "restore to its primary, or promote it first");
+            refuse(
+                format!("{place} is a standby, which takes no writes"),
+                "restore to its primary, or promote it first",
+            );
         } else if self.read_only {
             refuse(
                 format!("{place} is read-only (default_transaction_read_only = on)"),
@@ -133,10 +153,9 @@ impl Target {
             );
         }
         match (self.course, self.exists) {
-            (Course::InPlace, false) => refuse(
-                format!("there is no database at {place}"),
-                "add --create to make it",
-            ),
+            (Course::InPlace, false) => {
+                refuse(format!("there is no database at {place}"), "add --create to make it")
+            }
             (Course::Create, true) => refuse(
                 format!("the database at {place} is there already"),
                 "leave --create out if it is empty, or give --replace to put the restored one in its place",
@@ -163,7 +182,10 @@ impl Target {
         let source = &request.manifest.source;
         if self.server.encoding != source.encoding {
             all.push(Refusal {
-                what: format!("{place} has the encoding {}, the snapshot {}", self.server.encoding, source.encoding),
+                what: format!(
+                    "{place} has the encoding {}, the snapshot {}",
+                    self.server.encoding, source.encoding
+                ),
                 hint: "add --create, or CREATE DATABASE … TEMPLATE template0 ENCODING …".to_owned(),
             });
         }
@@ -192,7 +214,8 @@ impl Target {
     /// The name of the configured source that the target is, or `the snapshot's source`.
     async fn is_protected(&self, request: &RestoreRequest) -> Option<String> {
         let name = self.wanted.database();
-        let known = |theirs: &Option<String>| theirs.is_some() && *theirs == self.server.system_identifier;
+        let known =
+            |theirs: &Option<String>| theirs.is_some() && *theirs == self.server.system_identifier;
         let source = &request.manifest.source;
         if source.database == name && known(&source.system_identifier) {
             return Some("the snapshot's own source".to_owned());
@@ -207,8 +230,10 @@ impl Target {
             session.close().await;
             let same = match (&server.system_identifier, &self.server.system_identifier) {
                 (Some(a), Some(b)) => a == b,
-                _ => server.postmaster_started == self.server.postmaster_started
-                    && server.database_oid == self.server.database_oid,
+                _ => {
+                    server.postmaster_started == self.server.postmaster_started
+                        && server.database_oid == self.server.database_oid
+                }
             };
             if same {
                 return Some(format!("the configured database `{label}`"));
@@ -241,7 +266,8 @@ pub async fn maintenance(info: &Conninfo) -> Result<Session> {
             Err(e) => failure = Some(e),
         }
     }
-    let error = failure.unwrap_or_else(|| Error::new(Kind::Bug, "there is no maintenance database"));
+    let error =
+        failure.unwrap_or_else(|| Error::new(Kind::Bug, "there is no maintenance database"));
     Err(error.during("connect to a maintenance database, from which another is made"))
 }
 
@@ -314,7 +340,8 @@ pub async fn create_roles(session: &Session, names: &[String]) -> Result<()> {
     for name in names {
         let sql = format!("CREATE ROLE {} NOLOGIN", quote::ident(name));
         session.simple(&sql).await.map_err(|e| {
-            e.during(format!("make the role `{name}`")).hint("make it by hand, or give --roles skip")
+            e.during(format!("make the role `{name}`"))
+                .hint("make it by hand, or give --roles skip")
         })?;
     }
     Ok(())

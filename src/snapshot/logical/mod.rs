@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicUsize;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
-pub use self::plan::matches;
 use self::plan::TablePlan;
+pub use self::plan::matches;
 use self::source::Source;
 use self::table::TableWork;
 use self::worker::{Floor, StartAfresh};

@@ -75,6 +75,16 @@ impl Archive {
         Ok(script::named(&String::from_utf8_lossy(&output.stdout)))
     }
 
+    /// The statements about the database itself, rewritten from the source's name to `to`.
+    pub async fn about_database(&self, source: &str, to: &str) -> Result<Vec<String>> {
+        let list = self.write_list("database.list", &self.contents.list_of_database())?;
+        let mut command = self.program.bare_command();
+        command.args(["--create", "--file=-"]).arg("--use-list").arg(list).arg(&self.file);
+        let output =
+            programs::run(command).await.map_err(|e| e.during("read the schema archive"))?;
+        Ok(script::about_database(&String::from_utf8_lossy(&output.stdout), source, to))
+    }
+
     fn write_list(&self, name: &str, lines: &str) -> Result<PathBuf> {
         let path = self.dir.path().join(name);
         std::fs::write(&path, lines)

@@ -126,7 +126,7 @@ pub enum Stage {
 pub struct Contents {
     entries: Vec<Entry>,
     taken: HashSet<u32>,
-    /// Tables whose rows are wanted too.
+    /// Catalogue OIDs of the tables whose rows are wanted too.
     chosen: HashSet<u32>,
 }
 
@@ -149,7 +149,8 @@ impl Contents {
             }
         }
         let taken: HashSet<u32> = entries.iter().map(|e| e.id).collect();
-        Ok(Self { entries, chosen: taken.clone(), taken })
+        let chosen = tables(&entries, &taken);
+        Ok(Self { entries, taken, chosen })
     }
 
     /// The entries of a stage, as `pg_restore --use-list` reads them.
@@ -167,6 +168,15 @@ impl Contents {
         self.lines(|e| e.kind != "BLOBS")
     }
 
+    /// What is about the database itself.
+    pub fn list_of_database(&self) -> String {
+        self.lines(|e| {
+            e.is(&["DATABASE", "DATABASE PROPERTIES"])
+                || (e.is(&["ACL", "COMMENT", "SECURITY LABEL"])
+                    && e.rest.starts_with("- DATABASE "))
+        })
+    }
+
     fn lines(&self, wanted: impl Fn(&&Entry) -> bool) -> String {
         let taken = self.entries.iter().filter(|e| self.taken.contains(&e.id)).filter(wanted);
         taken.map(|e| format!("{};\n", e.id)).collect()
@@ -176,10 +186,9 @@ impl Contents {
         !self.list(stage).is_empty()
     }
 
-    /// Whether the rows of the table with this catalogue OID are wanted.
+    /// Whether the table with this catalogue OID is made, and its rows are wanted.
     pub fn chooses(&self, oid: u32) -> bool {
-        let mut all = self.entries.iter();
-        all.any(|e| e.oid == oid && e.kind == "TABLE" && self.chosen.contains(&e.id))
+        self.chosen.contains(&oid)
     }
 
     /// Whether a sequence of this name is among what is restored.
@@ -232,7 +241,7 @@ impl Contents {
         }
         let left_out = self.add_attached(&mut taken, &chosen);
         self.taken = taken;
-        self.chosen = chosen;
+        self.chosen = tables(&self.entries, &chosen);
         Ok(left_out)
     }
 
@@ -313,6 +322,11 @@ impl Contents {
             |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
         self.entries.iter().filter(of_chosen).map(Entry::label).collect()
     }
+}
+
+/// The catalogue OIDs of tables among `ids`.
+fn tables(entries: &[Entry], ids: &HashSet<u32>) -> HashSet<u32> {
+    entries.iter().filter(|e| e.kind == "TABLE" && ids.contains(&e.id)).map(|e| e.oid).collect()
 }
 
 /// `id; catalogue oid KIND schema name owner`.

@@ -239,7 +239,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.begin("part lists");
     let chosen = chosen_tables(request, &archive);
     let sequences = chosen_sequences(request, &archive);
-    let loads = table_loads(&chosen, &objects).await?;
+    let loads = table_loads(&chosen, &objects, &archive, &provided).await?;
     announce(request, &chosen);
 
     phases.begin("definitions");
@@ -273,9 +273,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         // The provider's tables have their triggers and foreign keys already.
         false => "SET session_replication_role = replica",
     };
-    let load =
-        Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
-    load.run(&place.info, manifest, request.jobs, work).await?;
+    let (format, jobs) = (manifest.row_format, request.jobs);
+    let load = Load::new(loads, Arc::clone(&objects), format, jobs, Arc::clone(&request.sink));
+    load.run(&place.info, manifest, jobs, work).await?;
     let session = finishing::plain(&place.info).await?;
     finishing::set_sequences(&session, &sequences).await?;
 
@@ -342,7 +342,11 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     }
     session.close().await;
     phases.begin("name");
-    let (target, left_over) = place.settle().await?;
+    let properties = match everything && place.is_new() {
+        true => archive.about_database(&manifest.source.database, place.info.database()).await?,
+        false => Vec::new(),
+    };
+    let (target, left_over) = place.settle(&properties).await?;
     phases.end();
     advice.extend(left_over);
     if !superuser {
@@ -355,12 +359,19 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
 }
 
 /// Fetches and proves the part lists of all tables, before anything is changed.
-async fn table_loads(chosen: &[&Table], objects: &Objects) -> Result<Vec<TableLoad>> {
+async fn table_loads(
+    chosen: &[&Table],
+    objects: &Objects,
+    archive: &Archive,
+    provided: &[String],
+) -> Result<Vec<TableLoad>> {
     use futures_util::{StreamExt as _, TryStreamExt as _, stream};
     stream::iter(chosen)
         .map(async |table| {
             let list = objects.list(table).await?;
-            Ok(TableLoad::new((*table).clone(), list))
+            let ours =
+                archive.contents.chooses(table.oid) && !provided.contains(&table.name.schema);
+            Ok(TableLoad::new((*table).clone(), list, ours))
         })
         .buffered(8)
         .try_collect()

@@ -21,7 +21,7 @@ use crate::lab::{Postgres, Version, shared_pg15, shared_pg16, shared_pg18, uniqu
 
 /// Keeps events, for tests of what a person is told; tells when a moment has come.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>, Mutex<Option<Moment>>, Notify);
+struct Heard(Mutex<Vec<Event>>, Mutex<Option<(Moment, Arc<Notify>)>>);
 
 /// A phase begins, or more of a table is done.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -32,25 +32,26 @@ enum Moment {
 
 impl Sink for Heard {
     fn emit(&self, event: Event) {
-        let moment = *self.1.lock().unwrap();
-        let come = match (&event, moment) {
-            (Event::Phase { name }, Some(Moment::Phase(wanted))) => name == wanted,
-            (Event::TableProgress { .. }, Some(Moment::Progress)) => true,
+        let awaited = self.1.lock().unwrap().clone();
+        let come = match (&event, &awaited) {
+            (Event::Phase { name }, Some((Moment::Phase(wanted), _))) => name == wanted,
+            (Event::TableProgress { .. }, Some((Moment::Progress, _))) => true,
             _ => false,
         };
         self.0.lock().unwrap().push(event);
-        if come {
-            self.2.notify_one();
+        if let (true, Some((_, now))) = (come, awaited) {
+            now.notify_one();
         }
     }
 }
 
 /// Drops a restore when the moment comes, as Ctrl-C does; gives whether it came.
 async fn cut(request: &RestoreRequest, heard: &Heard, moment: Moment) -> bool {
-    *heard.1.lock().unwrap() = Some(moment);
+    let now = Arc::new(Notify::new());
+    *heard.1.lock().unwrap() = Some((moment, Arc::clone(&now)));
     let cut = tokio::select! {
         _ = restore::restore(request) => false,
-        () = heard.2.notified() => true,
+        () = now.notified() => true,
     };
     *heard.1.lock().unwrap() = None;
     cut
@@ -386,13 +387,12 @@ async fn a_restore_that_was_cut_short_is_not_taken_for_whole_and_can_be_replaced
     let world = World::new();
     let (db, manifest) = petforce(&world, server).await;
     let before = dump(server, &db, server);
-
     let moments = [
         Moment::Phase("rows"),
         Moment::Progress,
         Moment::Phase("proof"),
         Moment::Phase("indexes and constraints"),
-        Moment::Phase("name"),
+        Moment::Phase("materialized views"),
     ];
     for moment in moments {
         // In place: the mark stays, and only a replacement is taken.
@@ -417,6 +417,46 @@ async fn a_restore_that_was_cut_short_is_not_taken_for_whole_and_can_be_replaced
         assert!(!databases(server).contains(&beside), "{}", databases(server));
         assert_same(&before, &dump(server, &name, server));
     }
+}
+
+#[tokio::test]
+async fn a_database_that_is_made_gets_the_properties_of_its_source() {
+    let server = shared_pg15();
+    let db = unique("Odd \"name\"");
+    server.create_db(&db);
+    let quoted = format!("\"{}\"", db.replace('"', "\"\""));
+    let role = unique("property_role");
+    server.psql(
+        "postgres",
+        &format!(
+            "CREATE ROLE {role}; ALTER DATABASE {quoted} OWNER TO {role};
+             ALTER DATABASE {quoted} SET work_mem = '7MB'; ALTER DATABASE {quoted} CONNECTION LIMIT 9;
+             ALTER ROLE {role} IN DATABASE {quoted} SET lock_timeout = '3s';
+             REVOKE CONNECT ON DATABASE {quoted} FROM PUBLIC;
+             COMMENT ON DATABASE {quoted} IS 'it''s; odd'"
+        ),
+    );
+    let world = World::new();
+    let manifest = world.snapshot(server, &db).await;
+    let copy = unique("Other \"name\"");
+    let request = RestoreRequest { create: true, ..world.request(&manifest, server, &copy) };
+    let restored = equal(restore::restore(&request).await);
+    assert_eq!(restored.advice.len(), 1, "{:?}", restored.advice);
+    let properties = |name: &str| {
+        server.psql(
+            "postgres",
+            &format!(
+                "SELECT datdba::regrole, datconnlimit,
+                        (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), shobj_description(d.oid, 'pg_database'),
+                        (SELECT array_agg(setrole::regrole || ':' || setconfig::text ORDER BY 1)
+                           FROM pg_db_role_setting WHERE setdatabase = d.oid)
+                   FROM pg_database d WHERE datname = '{name}'"
+            ),
+        )
+    };
+    let (before, after) = (properties(&db), properties(&copy));
+    assert!(before.contains("odd") && before.contains("7MB") && before.contains("3s"), "{before}");
+    assert_eq!(before, after);
 }
 
 #[tokio::test]

@@ -1,1 +1,173 @@
-//! (to be written)
+//! The composition root: makes stores, keys and requests from a configuration. The only place that
+//! names concrete adapters.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+
+use crate::config::{Config, DatabaseConfig};
+use crate::error::{Attempt, Error, Kind, Result};
+use crate::integrity::seal::Keys;
+use crate::model::Sink;
+use crate::postgres::Conninfo;
+use crate::snapshot::{self, readiness};
+use crate::store::{self, Holder, Lease, ObjectStore, Patience};
+
+/// A loaded configuration and what is made from it.
+pub struct App {
+    pub config: Config,
+}
+
+impl App {
+    /// Loads the configuration as `Config::load` says.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        Ok(Self { config: Config::load(path, &|name| std::env::var(name).ok())? })
+    }
+
+    /// The keys that seal and prove manifests.
+    pub fn keys(&self) -> Result<Keys> {
+        let signing = self.config.signing_key.as_ref().map(|k| k.expose()).transpose()?;
+        Keys::read(signing, self.config.trusted_keys()?)
+    }
+
+    /// The store of that name.
+    pub async fn store(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
+        Ok(store::open(self.config.store(name)?).await?)
+    }
+
+    /// The stores of a database, nearest first.
+    pub async fn stores_of(&self, database: &DatabaseConfig) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        let mut stores = Vec::with_capacity(database.stores.len());
+        for name in &database.stores {
+            stores.push(self.store(name).await?);
+        }
+        Ok(stores)
+    }
+
+    /// As `store`, given up soon: for looks at stores that may be gone.
+    pub async fn store_in_haste(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
+        Ok(store::open_with(self.config.store(name)?, Patience::brief()).await?)
+    }
+
+    /// A request for a look at everything that a snapshot of `databases` needs; each step may take
+    /// `limit`.
+    pub async fn readiness_request(
+        &self,
+        databases: Vec<String>,
+        limit: Duration,
+    ) -> Result<readiness::Request<'_>> {
+        let mut stores: Vec<readiness::Candidate> = Vec::new();
+        for name in
+            databases.iter().filter_map(|d| self.config.database(d).ok()).flat_map(|d| &d.stores)
+        {
+            if !stores.iter().any(|s| s.name == *name) {
+                let store = self.store_in_haste(name).await;
+                stores.push(readiness::Candidate { name: name.clone(), store });
+            }
+        }
+        Ok(readiness::Request {
+            config: &self.config,
+            databases,
+            stores,
+            keys: self.keys(),
+            limit,
+            now: Utc::now(),
+            random: random()?,
+        })
+    }
+
+    /// A request for a snapshot of `database`, as of now.
+    pub async fn snapshot_request(
+        &self,
+        database: &str,
+        full: bool,
+        sink: Arc<dyn Sink>,
+    ) -> Result<snapshot::Request> {
+        let config = self.config.database(database)?.clone();
+        Ok(snapshot::Request {
+            project: self.config.project.clone(),
+            conninfo: Conninfo::parse(&config.url)?,
+            stores: self.stores_of(&config).await?,
+            keys: self.keys()?,
+            config,
+            full,
+            now: Utc::now(),
+            random: random()?,
+            sink,
+        })
+    }
+}
+
+impl App {
+    /// The databases meant by an optional argument: that one, or all of the configuration.
+    pub fn databases(&self, named: Option<&str>) -> Result<Vec<String>> {
+        match named {
+            Some(name) => Ok(vec![self.config.database(name)?.name.clone()]),
+            None => Ok(self.config.database_names().map(str::to_owned).collect()),
+        }
+    }
+
+    /// Takes a lease in the first of `stores` that can be reached. `Kind::LeaseHeld` names a holder.
+    pub async fn lease(
+        &self,
+        stores: &[Arc<dyn ObjectStore>],
+        name: &str,
+        purpose: &str,
+    ) -> Result<Lease> {
+        let mut failed = None;
+        for store in stores {
+            match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
+                Err(e) if e.kind() == Kind::Storage => failed = Some(e),
+                outcome => return outcome,
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::new(Kind::Usage, "the database has no store")))
+    }
+
+    /// The stores in the standby region, which must be there when it matters; if there is none, the
+    /// last one.
+    pub fn in_standby(&self, stores: &[Arc<dyn ObjectStore>]) -> Vec<Arc<dyn ObjectStore>> {
+        let standby = self.config.regions.standby.as_deref();
+        let there: Vec<_> =
+            stores.iter().filter(|s| Some(s.region()) == standby).map(Arc::clone).collect();
+        match there.is_empty() {
+            true => stores.last().map(Arc::clone).into_iter().collect(),
+            false => there,
+        }
+    }
+
+    /// The stores of a database, or the one of them that was named.
+    pub async fn stores_named(
+        &self,
+        database: &DatabaseConfig,
+        store: Option<&str>,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        match store {
+            None => self.stores_of(database).await,
+            Some(name) => Ok(vec![self.store(name).await?]),
+        }
+    }
+}
+
+/// How long a lease outlives the last sign of its holder.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// This process as the holder of a lease.
+fn holder(purpose: &str) -> Holder {
+    Holder {
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
+        purpose: purpose.to_owned(),
+        process: store::lease::process::identity(),
+    }
+}
+
+/// A random number for ids.
+pub fn random() -> Result<u32> {
+    getrandom::u32()
+        .map_err(|e| Error::new(Kind::Failed, e.to_string()))
+        .attempt(Kind::Failed, || "ask the system for a random number".to_owned())
+}

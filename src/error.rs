@@ -155,6 +155,33 @@ impl<T, E: Into<Source>> Attempt<T> for std::result::Result<T, E> {
 mod tests {
     use super::*;
 
+    /// Every kind; a new one does not compile until it is listed.
+    fn kinds() -> Vec<Kind> {
+        let next = |kind| match kind {
+            Kind::Usage => Some(Kind::Postgres),
+            Kind::Postgres => Some(Kind::Storage),
+            Kind::Storage => Some(Kind::Program),
+            Kind::Program => Some(Kind::Damaged),
+            Kind::Damaged => Some(Kind::Unverified),
+            Kind::Unverified => Some(Kind::LeaseHeld),
+            Kind::LeaseHeld => Some(Kind::Partial),
+            Kind::Partial => Some(Kind::Failed),
+            Kind::Failed => Some(Kind::Bug),
+            Kind::Bug => None,
+        };
+        std::iter::successors(Some(Kind::Usage), |kind| next(*kind)).collect()
+    }
+
+    #[test]
+    fn the_documented_exit_codes_are_those_of_the_kinds() {
+        let documented: std::collections::BTreeSet<u8> = include_str!("../docs/exit-codes.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+            .collect();
+        let real = kinds().into_iter().map(Kind::exit_code).chain([0]).collect();
+        assert_eq!(documented, real);
+    }
+
     #[test]
     fn the_chain_is_told_once_and_the_nearest_hint_wins() {
         let io = std::io::Error::other("disk on fire");

@@ -1,3 +1,5 @@
 //! Parse, run, exit.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    drctl::cli::main()
+}

@@ -1,8 +1,30 @@
 //! The configuration: what it means once loaded and checked.
 
+mod build;
+mod build_database;
+mod build_store;
+mod crosscheck;
+mod document;
+mod keys;
+mod load;
+mod lookup;
+mod nearest;
+mod references;
+mod secret;
 mod settings;
+mod store_url;
+mod table;
+mod template;
+mod units;
+mod values;
 
+pub use nearest::nearest;
+pub use secret::Secret;
 pub use settings::{
-    ChangeDetection, Config, DatabaseConfig, Keep, Profile, Regions, Secret, Sse, StoreConfig,
-    StoreUrl, TargetConfig,
+    ChangeDetection, Config, DatabaseConfig, Keep, Profile, Regions, Sse, StoreConfig, StoreUrl,
+    TargetConfig, Unresolved,
 };
+pub use template::{Form, template, write_new};
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The values of a checked configuration. Defaults stand in `Default` or beside the loader.
+//! The values of a checked configuration, with their defaults.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,47 +6,36 @@ use std::time::Duration;
 
 use crate::model::RowFormat;
 
-/// A value that is never shown: `Debug` and `Display` print `***`, and it cannot be serialized.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+use super::Secret;
+use super::lookup::Section;
 
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// A whole checked configuration.
+/// A whole checked configuration. Stores, databases and targets are reached by name, since one
+/// whose references are not resolved exists, and must be missed loudly.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub path: PathBuf,
     pub project: String,
     pub regions: Regions,
-    /// In the order of the file.
-    pub stores: Vec<StoreConfig>,
-    pub databases: Vec<DatabaseConfig>,
-    pub targets: Vec<TargetConfig>,
+    pub(super) stores: Vec<Section<StoreConfig>>,
+    pub(super) databases: Vec<Section<DatabaseConfig>>,
+    pub(super) targets: Vec<Section<TargetConfig>>,
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
     pub signing_key: Option<Secret>,
-    /// Ed25519 public keys (SPKI PEM); where any is given, a manifest must carry a signature by one.
-    pub trusted_keys: Vec<String>,
+    pub(super) trusted_keys: Result<Vec<String>, Vec<String>>,
+    /// Every reference that could not be resolved, in the order of the file. What needs the value
+    /// fails with the same reason; all else works.
+    pub unresolved: Vec<Unresolved>,
+    /// What works but may not be what was meant, with file and line.
+    pub warnings: Vec<String>,
+}
+
+/// A reference that has no value here and now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// `database.petforce`, `store.west`, `target.scratch` or `signing`.
+    pub table: String,
+    /// With file and line; names the variable or file, never a value.
+    pub reason: String,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +87,25 @@ pub struct StoreConfig {
     pub aws_profile: Option<String>,
     pub access_key_id: Option<Secret>,
     pub secret_access_key: Option<Secret>,
+}
+
+impl StoreConfig {
+    /// A store with everything else at its default.
+    pub fn new(name: impl Into<String>, url: StoreUrl, region: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url,
+            region: region.into(),
+            endpoint: None,
+            path_style: false,
+            sse: None,
+            object_lock: None,
+            storage_class: None,
+            aws_profile: None,
+            access_key_id: None,
+            secret_access_key: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -166,6 +174,33 @@ pub struct DatabaseConfig {
     pub stable_types: Vec<String>,
     /// Folder of pg_dump and pg_restore; none: PATH and the usual places.
     pub pg_bin: Option<PathBuf>,
+}
+
+impl DatabaseConfig {
+    /// A database with everything else at its default.
+    pub fn new(name: impl Into<String>, url: Secret, stores: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            url,
+            stores,
+            jobs: 4,
+            cache_dir: None,
+            exclude_schemas: Vec::new(),
+            exclude_tables: Vec::new(),
+            exclude_table_data: Vec::new(),
+            part_size: 8 << 20,
+            zstd_level: 1,
+            change_detection: ChangeDetection::default(),
+            full_every: Duration::from_hours(7 * 24),
+            keep: Keep::default(),
+            lock_timeout: Duration::from_secs(30),
+            deadline: Duration::from_mins(50),
+            profile: None,
+            row_format: RowFormat::default(),
+            stable_types: Vec::new(),
+            pg_bin: None,
+        }
+    }
 }
 
 /// A named place to restore to.

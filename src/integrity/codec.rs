@@ -85,6 +85,18 @@ pub fn compress_delta(raw: &[u8], base: &[u8], level: i32) -> Result<Option<Vec<
 ///
 /// Fails with `Kind::Damaged` on any other length, a bad frame or a wrong content checksum.
 pub fn decompress(stored: &[u8], base: Option<&[u8]>, raw_len: u64) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    decompress_into(&mut out, stored, base, raw_len)?;
+    Ok(out)
+}
+
+/// As `decompress`, into a buffer that is used again and again.
+pub fn decompress_into(
+    out: &mut Vec<u8>,
+    stored: &[u8],
+    base: Option<&[u8]>,
+    raw_len: u64,
+) -> Result<()> {
     let damaged = |why: String| Error::new(Kind::Damaged, why);
     match zstd::zstd_safe::get_frame_content_size(stored) {
         Ok(Some(size)) if size == raw_len => {}
@@ -97,21 +109,22 @@ pub fn decompress(stored: &[u8], base: Option<&[u8]>, raw_len: u64) -> Result<Ve
     let Ok(capacity) = usize::try_from(raw_len) else {
         return Err(damaged(format!("{raw_len} bytes do not fit this machine's memory")));
     };
-    let mut out = Vec::with_capacity(capacity);
+    out.clear();
+    out.reserve_exact(capacity);
     let done = match base {
         None => with_decoder(|d| {
             d.reset(ResetDirective::SessionAndParameters)?;
-            d.decompress(&mut out, stored)
+            d.decompress(out, stored)
         }),
         Some(base) => {
             let mut d = DCtx::create();
             d.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
                 .and_then(|_| d.ref_prefix(base))
-                .and_then(|_| d.decompress(&mut out, stored))
+                .and_then(|_| d.decompress(out, stored))
         }
     };
     match done {
-        Ok(n) if n as u64 == raw_len => Ok(out),
+        Ok(n) if n as u64 == raw_len => Ok(()),
         Ok(n) => Err(damaged(format!("it gives {n} bytes, {raw_len} are promised"))),
         Err(code) => Err(damaged(format!("zstd cannot read it: {}", get_error_name(code)))),
     }

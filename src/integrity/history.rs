@@ -2,24 +2,30 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::codec;
+use super::lists;
 use super::seal::{self, Keys};
-use crate::error::{Error, Kind, Result};
-use crate::model::{Digest, GenerationId, Manifest, PartList, SnapshotId, Table};
+use crate::error::{Attempt as _, Error, Kind, Result};
+use crate::model::{GenerationId, Manifest, PartList, SnapshotId, Table};
 use crate::store::keys::{self, KeyKind};
 use crate::store::{Class, ObjectStore};
 
 /// Parallel requests when many manifests are read.
 const READERS: usize = 16;
 
-/// A part list larger than this is not believed: 2^32 heap blocks in ranges of 128 make 2^25 parts.
-const LIST_LIMIT: u64 = 16 << 30;
-
 /// Where one snapshot's manifest lies in a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub snapshot: SnapshotId,
     pub generation: GenerationId,
+}
+
+/// Which snapshots of a database are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The newest.
+    Latest,
+    All,
+    One(SnapshotId),
 }
 
 /// The generations of `database`, oldest first, whether or not any snapshot was finished in them.
@@ -79,18 +85,28 @@ pub async fn read_manifest(
     let key = keys::manifest_key(database, &place.generation, &place.snapshot);
     let during = |e: Error| e.during(format!("read {key} in store `{}`", store.name()));
     let object = store.get(&key).await.map_err(|e| during(e.into()))?;
-    let manifest = seal::open(&object.bytes, keys).map_err(during)?;
+    prove_manifest(&object.bytes, keys, database, place).map_err(during)
+}
+
+/// Proves a manifest's bytes: its seal, its format and that it is the one of this place.
+pub fn prove_manifest(
+    bytes: &[u8],
+    keys: &Keys,
+    database: &str,
+    place: &Place,
+) -> Result<Manifest> {
+    let manifest = seal::open(bytes, keys)?;
     if manifest.id != place.snapshot
         || manifest.generation != place.generation
         || manifest.database != database
     {
-        return Err(during(Error::new(
+        return Err(Error::new(
             Kind::Damaged,
             format!(
                 "it is the manifest of snapshot {} of `{}` in generation {}",
                 manifest.id, manifest.database, manifest.generation
             ),
-        )));
+        ));
     }
     Ok(manifest)
 }
@@ -158,32 +174,16 @@ pub async fn read_list(
         e.during(format!("read the part list of {} in store `{}`", table.name, store.name()))
     };
     let object = store.get(&key).await.map_err(|e| during(e.into()))?;
-    let list = open_list(&object.bytes, table).map_err(during)?;
-    Ok(list)
+    let stored = object.bytes;
+    let promise = lists::Promise::of(table);
+    // Large lists take a while to read.
+    tokio::task::spawn_blocking(move || lists::open(&stored, &promise))
+        .await
+        .attempt(Kind::Bug, || "read a part list on another thread".to_owned())?
+        .map_err(during)
 }
 
 /// Proves a stored part list against its line in the manifest.
 pub fn open_list(stored: &[u8], table: &Table) -> Result<PartList> {
-    let damaged = |why: String| Error::new(Kind::Damaged, why);
-    let seen = Digest::of(stored);
-    if seen != table.list_stored_digest {
-        let promised = table.list_stored_digest;
-        return Err(damaged(format!("its stored SHA-256 is {seen}, {promised} is promised")));
-    }
-    let json = codec::decompress_document(stored, LIST_LIMIT)?;
-    if Digest::of(&json) != table.list {
-        return Err(damaged("its SHA-256 is not the one in its name".to_owned()));
-    }
-    let list: PartList = serde_json::from_slice(&json)
-        .map_err(|e| damaged("it is not a part list".to_owned()).caused_by(e))?;
-    let rows: u64 = list.parts.iter().map(|p| p.rows).sum();
-    if list.parts.len() as u64 != table.parts || rows != table.rows {
-        return Err(damaged(format!(
-            "it names {} parts with {rows} rows, the manifest {} with {}",
-            list.parts.len(),
-            table.parts,
-            table.rows
-        )));
-    }
-    Ok(list)
+    lists::open(stored, &lists::Promise::of(table))
 }

@@ -1,8 +1,15 @@
-//! Proof: encoding parts and checking them, counting rows, sealing manifests, reading what stores hold.
+//! Proof: encoding parts and checking them, counting rows, sealing manifests, reading what stores
+//! hold, and verifying all of it.
 
 pub mod codec;
 pub mod hashing;
 pub mod history;
 pub mod large_objects;
+pub mod lists;
 pub mod rows;
 pub mod seal;
+pub mod shelf;
+#[cfg(test)]
+pub mod specimen;
+pub mod verified;
+pub mod verify;

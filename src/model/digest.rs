@@ -1,9 +1,9 @@
 //! SHA-256 digests of bytes, and the order-independent digest of rows.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
@@ -74,6 +74,21 @@ fn read_hex<const N: usize>(text: &str) -> Result<[u8; N], DigestError> {
     Ok(out)
 }
 
+/// Reads a value from its text where it stands: a part list holds millions of digests.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = DigestError>> serde::de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a digest in hexadecimal")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(&self.0, f)
@@ -101,8 +116,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(d)?;
-        text.parse().map_err(D::Error::custom)
+        d.deserialize_str(Text(PhantomData))
     }
 }
 
@@ -151,8 +165,7 @@ impl Serialize for RowDigest {
 
 impl<'de> Deserialize<'de> for RowDigest {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(d)?;
-        text.parse().map_err(D::Error::custom)
+        d.deserialize_str(Text(PhantomData))
     }
 }
 

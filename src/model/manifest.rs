@@ -80,6 +80,11 @@ pub struct Source {
     /// `pg_postmaster_start_time()`: a restored volume has the identifiers of its source, but not
     /// its postmaster.
     pub postmaster_started: String,
+    /// `stats_reset` of `pg_stat_archiver`, which crash recovery sets anew. A postmaster lives on
+    /// when a backend crashes, but commits that were not yet written (`synchronous_commit = off`)
+    /// are lost, and their transaction ids are given out again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counting_since: Option<String>,
     /// `pg_snapshot_xmin` of the snapshot, an xid8 in decimal.
     pub xmin: String,
     /// Write or replay position just after the snapshot was taken.

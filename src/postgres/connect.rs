@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as Wire;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host, TargetSession};
-use super::error::{is_handshake, is_without_tls, not_connected, sqlstate};
+use super::error::{
+    NoHostWouldDo, Unreachable, is_handshake, is_without_tls, not_connected, server_error,
+};
 use super::session::Session;
-use super::tls::{SslMode, SslNegotiation};
+use super::tls::{Connector, SslMode, SslNegotiation};
 use crate::error::{Error, Kind, Result};
 
 /// Connects to the first of the hosts that answers and is of the wanted kind.
@@ -37,7 +38,8 @@ pub async fn connect(info: &Conninfo, application: &str) -> Result<Session> {
             }
         }
     }
-    Err(most_telling(failures, info))
+    // There is at least one endpoint, and each leaves a session or a failure.
+    Err(all_of(failures, info))
 }
 
 fn attempt(info: &Conninfo) -> String {
@@ -60,24 +62,17 @@ fn in_order(info: &Conninfo) -> Vec<Endpoint> {
     endpoints
 }
 
-/// Of several hosts' failures, a server's own words tell more than a host that is not there.
-fn most_telling(failures: Vec<Error>, info: &Conninfo) -> Error {
-    let several = info.endpoints.len() > 1;
-    let others: Vec<_> = failures.iter().map(Error::one_line).collect();
-    let mut failures = failures.into_iter();
-    let Some(first) = failures.next() else {
-        return Error::new(Kind::Bug, attempt(info)).caused_by("there is no host to try");
-    };
-    let best = failures.fold(first, |best, next| {
-        if sqlstate(&best).is_none() && sqlstate(&next).is_some() { next } else { best }
-    });
-    if !several {
-        return best;
+/// One host's failure as it is; of several hosts' all, led by what a server said.
+fn all_of(mut failures: Vec<Error>, info: &Conninfo) -> Error {
+    let best = failures.iter().position(|e| server_error(e).is_some()).unwrap_or(0);
+    if info.endpoints.len() == 1 {
+        return failures.swap_remove(best);
     }
-    let hint = best.advice().map(str::to_owned);
-    let error = Error::new(Kind::Postgres, attempt(info))
-        .caused_by(format!("no host would do: {}", others.join("; ")));
-    match hint {
+    let error = Error::new(Kind::Postgres, attempt(info)).caused_by(NoHostWouldDo {
+        failures: failures.iter().map(Error::one_line).collect(),
+        said: server_error(&failures[best]).cloned(),
+    });
+    match failures[best].advice() {
         Some(hint) => error.hint(hint),
         None => error,
     }
@@ -86,7 +81,7 @@ fn most_telling(failures: Vec<Error>, info: &Conninfo) -> Error {
 struct Connecting<'a> {
     info: &'a Conninfo,
     application: &'a str,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<Connector>,
 }
 
 impl Connecting<'_> {
@@ -97,7 +92,7 @@ impl Connecting<'_> {
                 Ok(session) => return Ok(session),
                 Err(e) => {
                     // A server that answered is asked once, not at each of its addresses.
-                    let answered = sqlstate(&e).is_some();
+                    let answered = server_error(&e).is_some();
                     failure = Some(e);
                     if answered {
                         break;
@@ -127,7 +122,7 @@ impl Connecting<'_> {
             };
         let found = looked_up.map_err(|e| {
             Error::new(Kind::Postgres, self.attempt(endpoint))
-                .caused_by(format!("look up the host name {name}: {e}"))
+                .caused_by(Unreachable { why: format!("look up the host name {name}: {e}") })
                 .hint("check the host name, and this machine's DNS")
         })?;
         let mut seen: Vec<SocketAddr> = Vec::new();
@@ -146,7 +141,9 @@ impl Connecting<'_> {
         match timeout(limit, self.in_some_encryption(endpoint, wanted)).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(Kind::Postgres, self.attempt(endpoint))
-                .caused_by(format!("no answer within {} s (connect_timeout)", limit.as_secs()))
+                .caused_by(Unreachable {
+                    why: format!("no answer within {} s (connect_timeout)", limit.as_secs()),
+                })
                 .hint("a firewall, a security group, a wrong address, or a server that is stuck")),
         }
     }
@@ -184,11 +181,7 @@ impl Connecting<'_> {
         }
     }
 
-    async fn once(
-        &self,
-        endpoint: &Endpoint,
-        tls: Option<&MakeRustlsConnect>,
-    ) -> Result<Session, Refused> {
+    async fn once(&self, endpoint: &Endpoint, tls: Option<&Connector>) -> Result<Session, Refused> {
         let found = self.info.password_for(endpoint);
         let mut config = self.config(endpoint);
         if let Some(password) = &found.password {

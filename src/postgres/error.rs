@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use super::advice;
 use crate::error::{Error, Kind};
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -65,9 +66,47 @@ impl fmt::Display for ConnectionLost {
 
 impl StdError for ConnectionLost {}
 
+/// No session came about, for a reason below PostgreSQL: no address, no route, no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    pub why: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl StdError for Unreachable {}
+
+/// Every host of several failed; the cause is what a server among them said, if one did.
+#[derive(Debug)]
+pub(in crate::postgres) struct NoHostWouldDo {
+    pub failures: Vec<String>,
+    pub said: Option<ServerError>,
+}
+
+impl fmt::Display for NoHostWouldDo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no host would do: {}", self.failures.join("; "))
+    }
+}
+
+impl StdError for NoHostWouldDo {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.said.as_ref().map(|said| said as _)
+    }
+}
+
 /// The SQLSTATE of the server's message, wherever in the chain it stands.
 pub fn sqlstate(error: &Error) -> Option<String> {
-    in_chain(error).find_map(|e| e.downcast_ref::<ServerError>()).map(|e| e.sqlstate.clone())
+    server_error(error).map(|said| said.sqlstate.clone())
+}
+
+/// The server's message in the chain.
+pub(in crate::postgres) fn server_error(error: &Error) -> Option<&ServerError> {
+    in_chain(error).find_map(|e| e.downcast_ref())
 }
 
 /// Whether the session is gone: what it did may be tried again on a new one.
@@ -76,6 +115,16 @@ pub fn is_connection_lost(error: &Error) -> bool {
         e.is::<ConnectionLost>()
             || e.downcast_ref::<ServerError>().is_some_and(|e| ends_the_session(&e.sqlstate))
     })
+}
+
+/// Whether the same attempt may succeed a little later, with nothing changed by anybody.
+pub fn is_transient(error: &Error) -> bool {
+    is_connection_lost(error)
+        || in_chain(error).any(|e| e.is::<Unreachable>())
+        || server_error(error).is_some_and(|said| {
+            // too_many_connections, serialization_failure, deadlock_detected, lock_not_available
+            ["53300", "40001", "40P01", "55P03"].contains(&said.sqlstate.as_str())
+        })
 }
 
 /// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, `database_dropped`, `idle_session_timeout`
@@ -94,18 +143,21 @@ pub(in crate::postgres) fn failed(what: impl Into<String>, e: &tokio_postgres::E
     if let Some(db) = e.as_db_error() {
         return told(error, ServerError::from(db));
     }
-    if e.is_closed() {
-        return error.caused_by(ConnectionLost { why: "the server closed it".to_owned() });
+    if lost_the_connection(e) {
+        let why = e.source().map_or_else(|| "the server closed it".to_owned(), ToString::to_string);
+        return error.caused_by(ConnectionLost { why });
     }
-    match e.source().and_then(|s| s.downcast_ref::<io::Error>()) {
-        Some(io) => error.caused_by(ConnectionLost { why: io.to_string() }),
-        None => error.caused_by(in_words(e)),
-    }
+    error.caused_by(in_words(e))
+}
+
+/// Whether the driver failed because there is no connection any more.
+pub(in crate::postgres) fn lost_the_connection(e: &tokio_postgres::Error) -> bool {
+    e.is_closed() || e.source().is_some_and(|s| s.is::<io::Error>())
 }
 
 /// Attaches a server's message and the next move it calls for.
 pub(in crate::postgres) fn told(error: Error, said: ServerError) -> Error {
-    let hint = next_move(&said);
+    let hint = advice::for_server(&said);
     let error = error.caused_by(said);
     match hint {
         Some(hint) => error.hint(hint),
@@ -157,7 +209,7 @@ pub(in crate::postgres) fn is_handshake(e: &tokio_postgres::Error) -> bool {
 fn unreachable_because(error: Error, io: &io::Error) -> Error {
     if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         let error = error.caused_by(format!("TLS: {tls}"));
-        return match tls_next_move(tls) {
+        return match advice::for_tls(tls) {
             Some(hint) => error.hint(hint),
             None => error,
         };
@@ -179,80 +231,9 @@ fn unreachable_because(error: Error, io: &io::Error) -> Error {
             "something closed the connection at once: the server's log says why, or it is not \
              PostgreSQL that listens there"
         }
-        _ => return error.caused_by(io.to_string()),
+        _ => "what answered there does not speak PostgreSQL's protocol: check host and port",
     };
-    error.caused_by(io.to_string()).hint(hint)
-}
-
-fn tls_next_move(e: &rustls::Error) -> Option<&'static str> {
-    use rustls::CertificateError as C;
-    Some(match e {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            C::Expired | C::ExpiredContext { .. } => {
-                "the server's certificate has expired: renew it, and check this machine's clock"
-            }
-            C::NotValidYet | C::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet: check this machine's clock"
-            }
-            C::UnknownIssuer => {
-                "sslrootcert does not hold the authority that signed the server's certificate"
-            }
-            C::NotValidForName | C::NotValidForNameContext { .. } => {
-                "use the host name that the certificate is for, or sslmode=verify-ca to accept any \
-                 name of this authority"
-            }
-            C::Revoked => "the server's certificate is revoked: find out why before going on",
-            _ => return None,
-        },
-        rustls::Error::AlertReceived(
-            rustls::AlertDescription::CertificateRequired
-            | rustls::AlertDescription::HandshakeFailure,
-        ) => "the server wants a client certificate: name one with sslcert and sslkey",
-        rustls::Error::AlertReceived(
-            rustls::AlertDescription::UnknownCA | rustls::AlertDescription::BadCertificate,
-        ) => "the server does not know the authority of the client certificate (its ssl_ca_file)",
-        _ => return None,
-    })
-}
-
-/// The next move for a server's message.
-fn next_move(said: &ServerError) -> Option<&'static str> {
-    Some(match said.sqlstate.as_str() {
-        "28P01" => "the password or the user name is wrong",
-        "28000" if said.message.contains("pg_hba.conf") => {
-            "the server's pg_hba.conf has no line for this user, database, address and encryption"
-        }
-        "28000" if said.message.contains("certificate") => {
-            "the server wants a client certificate: name one with sslcert and sslkey"
-        }
-        "28000" => "the role does not exist, may not log in, or may not log in this way",
-        "3D000" => "there is no such database on this server: check the name in the URL",
-        "53300" => {
-            "all connections are taken: lower `jobs`, end idle sessions or raise max_connections"
-        }
-        "57P03" => "the server is starting, stopping or recovering: try again in a moment",
-        "57P01" | "57P02" => "the server or an administrator ended the session: try again",
-        "42501" => "grant the role what is missing, or use one that has it",
-        "55P03" => {
-            "another session holds the lock (see pg_stat_activity and pg_blocking_pids): try again \
-             when it is done, or raise lock_timeout"
-        }
-        "40001" if said.message.contains("recovery") => {
-            "the standby cancelled it to apply changes: set hot_standby_feedback = on there, or \
-             raise max_standby_streaming_delay"
-        }
-        "40001" | "40P01" => "it collided with another transaction: try again",
-        "57014" if said.message.contains("statement timeout") => {
-            "statement_timeout is set for this role or database: set it to 0 for the role"
-        }
-        "57014" => "somebody cancelled the statement",
-        "25P03" | "57P05" => {
-            "an idle timeout of the server ended the session: raise it for this role"
-        }
-        "53100" => "the server's disk is full",
-        "53200" => "the server is out of memory",
-        _ => return None,
-    })
+    error.caused_by(Unreachable { why: io.to_string() }).hint(hint)
 }
 
 /// The library's text and its causes on one line; none of them holds a secret.

@@ -1,22 +1,43 @@
 //! The password file of libpq: `~/.pgpass`, `PGPASSFILE` or `passfile=`.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::conninfo::{Endpoint, Host};
-use crate::config::Secret;
+
+/// A password that is never shown. (A `Secret` of the configuration may be one without a value; by
+/// the time there is a connection string, there is one.)
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::postgres) struct Password(String);
+
+impl Password {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
 
 /// What was found, and why nothing was where that is worth saying.
 #[derive(Debug, Clone, Default)]
 pub(in crate::postgres) struct Found {
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     pub warning: Option<String>,
 }
 
 impl Found {
-    pub fn password(password: Secret) -> Self {
+    pub fn password(password: Password) -> Self {
         Self { password: Some(password), warning: None }
     }
 
@@ -71,7 +92,7 @@ pub(in crate::postgres) fn look_up(
     };
     let port = endpoint.port.to_string();
     let password = text.lines().find_map(|line| matching(line, [&host, &port, database, user]));
-    Found { password: password.filter(|p| !p.is_empty()).map(Secret::new), warning: None }
+    Found { password: password.filter(|p| !p.is_empty()).map(Password::new), warning: None }
 }
 
 fn is_default_socket_dir(dir: &Path) -> bool {

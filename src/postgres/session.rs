@@ -1,6 +1,5 @@
 //! A session on one server.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,11 +8,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Connection, SimpleQueryMessage, SimpleQueryRow};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
 use super::conninfo::Conninfo;
-use super::error::{ConnectionLost, ServerError, failed, told};
+use super::error::{ConnectionLost, ServerError, failed, lost_the_connection, told};
+use super::row::Row;
+use super::tls::Connector;
 use crate::error::{Attempt, Error, Kind, Result};
 
 /// How long a statement that found its connection closed waits for the reason.
@@ -30,7 +30,7 @@ pub struct Session {
     _driver: AbortOnDrop,
     ended: watch::Receiver<Option<Ended>>,
     info: Conninfo,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<Connector>,
     server_version: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Session {
         client: Client,
         mut connection: Connection<S, T>,
         info: Conninfo,
-        tls: Option<MakeRustlsConnect>,
+        tls: Option<Connector>,
     ) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -134,7 +134,7 @@ impl Session {
         what: impl Into<String>,
         e: tokio_postgres::Error,
     ) -> Error {
-        if e.as_db_error().is_none() {
+        if lost_the_connection(&e) {
             let mut ended = self.ended.clone();
             let reason = timeout(REASON_WITHIN, ended.wait_for(Option::is_some)).await;
             if let Ok(Ok(reason)) = reason
@@ -222,54 +222,5 @@ fn running(sql: &str) -> String {
     match line.char_indices().nth(SHOWN) {
         Some((cut, _)) => format!("run `{} …`", &line[..cut]),
         None => format!("run `{line}`"),
-    }
-}
-
-/// A row of the simple protocol: every value is text, or NULL.
-#[derive(Debug)]
-pub struct Row(SimpleQueryRow);
-
-impl Row {
-    /// The value of column `i` (from 0); none if it is NULL or there is no such column.
-    pub fn get(&self, i: usize) -> Option<&str> {
-        self.0.try_get(i).ok().flatten()
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The value of column `i`, which must not be NULL.
-    pub fn text(&self, i: usize) -> Result<&str> {
-        self.get(i).ok_or_else(|| self.unexpected(i, "a value"))
-    }
-
-    /// The value of column `i` as a number, or as whatever else is written as text.
-    pub fn number<T: FromStr>(&self, i: usize) -> Result<T> {
-        self.text(i)?.parse().map_err(|_| self.unexpected(i, std::any::type_name::<T>()))
-    }
-
-    /// The boolean in column `i`.
-    pub fn truth(&self, i: usize) -> Result<bool> {
-        match self.text(i)? {
-            "t" => Ok(true),
-            "f" => Ok(false),
-            _ => Err(self.unexpected(i, "a boolean")),
-        }
-    }
-
-    fn unexpected(&self, i: usize, wanted: &str) -> Error {
-        let name = self.0.columns().get(i).map_or("?", |c| c.name());
-        let found = match self.0.try_get(i) {
-            Ok(Some(text)) => format!("`{}`", text.chars().take(60).collect::<String>()),
-            Ok(None) => "NULL".to_owned(),
-            Err(_) => "nothing".to_owned(),
-        };
-        Error::new(Kind::Postgres, format!("read column {i} ({name}) of an answer"))
-            .caused_by(format!("{wanted} was expected, and {found} is there"))
     }
 }

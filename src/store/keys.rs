@@ -170,9 +170,8 @@ fn parse_snapshot(database: &str, rest: &str) -> Option<KeyKind> {
     }
     match (folder, second, third) {
         ("parts", aa, Some(file)) => {
-            let text = file.strip_suffix(".zst")?;
-            let name = text.parse().ok()?;
-            (text.get(..2)? == aa).then_some(KeyKind::Part { database, generation, name })
+            let name = part_name(aa, file)?;
+            Some(KeyKind::Part { database, generation, name })
         }
         ("lists", file, None) => {
             let digest = file.strip_suffix(".json.zst")?.parse().ok()?;
@@ -186,6 +185,18 @@ fn parse_snapshot(database: &str, rest: &str) -> Option<KeyKind> {
         }
         _ => None,
     }
+}
+
+fn part_name(aa: &str, file: &str) -> Option<PartName> {
+    let text = file.strip_suffix(".zst")?;
+    let name = text.parse().ok()?;
+    (text.get(..2)? == aa).then_some(name)
+}
+
+/// The part whose key is `parts_prefix` followed by `rest`: for listings of millions.
+pub fn parse_part(rest: &str) -> Option<PartName> {
+    let (aa, file) = rest.split_once('/')?;
+    part_name(aa, file)
 }
 
 #[cfg(test)]

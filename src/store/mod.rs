@@ -2,14 +2,24 @@
 
 #[doc(hidden)]
 pub mod conformance;
+pub mod fault;
 mod file;
 pub mod keys;
+pub mod lease;
+pub mod marker;
 mod memory;
 pub mod mirror;
+mod open;
 mod port;
+mod retry;
+mod s3;
 
 pub use file::FileStore;
+pub use lease::{Holder, Lease};
 pub use memory::MemoryStore;
+pub use open::{open, open_with};
 pub use port::{
     ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
+pub use retry::{Patience, Retrying};
+pub use s3::S3Store;

@@ -6,7 +6,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt};
 
 use crate::error::{Error, Kind};
 use crate::model::Digest;
@@ -177,6 +177,16 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Every object whose key begins with `prefix`, in key order. An error ends the stream.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Listed>>;
+
+    /// As `list`, from the first key after `after` on: where a listing that broke off goes on.
+    fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<Listed>> {
+        let after = after.to_owned();
+        let rest = self.list(prefix).filter(move |found| {
+            let wanted = found.as_ref().map_or(true, |listed| listed.key > after);
+            std::future::ready(wanted)
+        });
+        rest.boxed()
+    }
 
     /// The names directly below `prefix` (which is empty or ends with `/`) that have objects below
     /// them: `a/` gives `b` and `c` for `a/b/x` and `a/c/y`. Sorted.

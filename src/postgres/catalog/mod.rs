@@ -1,11 +1,15 @@
 //! What a server and its catalogue say: identity, relations, columns, types, roles.
 
 mod columns;
+mod privileges;
 mod relations;
 mod server;
 mod surroundings;
 
 pub use columns::{Columns, columns};
+pub use privileges::{
+    LargeObjects, closed_schemas, exclusive_locks, free_sessions, large_objects, without_select,
+};
 pub use relations::{Relation, RelationKind, relations};
 pub use server::{OLDEST, Server, Window, server, window};
 pub use surroundings::{

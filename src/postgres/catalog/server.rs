@@ -28,6 +28,9 @@ pub struct Server {
     /// `lc_monetary`.
     pub money_locale: String,
     pub postmaster_started: String,
+    /// `stats_reset` of `pg_stat_archiver`: crash recovery discards the statistics and sets it
+    /// anew. Unknown where it cannot be read.
+    pub counting_since: Option<String>,
     /// Unknown where the role may not call `pg_control_system()`.
     pub system_identifier: Option<String>,
     /// Unknown where it cannot be told for certain.
@@ -93,12 +96,25 @@ pub async fn server(session: &Session) -> Result<Server> {
         locale: row.get(13).map(str::to_owned),
         system_identifier: identifier(session).await,
         timeline: timeline(session, in_recovery).await,
+        counting_since: counting_since(session).await,
     })
 }
 
 /// `None` where the role may not ask; that only means that every range is read.
 async fn identifier(session: &Session) -> Option<String> {
     let row = session.row("SELECT system_identifier FROM pg_control_system()").await.ok()?;
+    row.get(0).map(str::to_owned)
+}
+
+/// `None` where the role may not ask, as with `identifier`.
+async fn counting_since(session: &Session) -> Option<String> {
+    let row = session
+        .row(
+            "SELECT to_char(stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
+                FROM pg_stat_archiver",
+        )
+        .await
+        .ok()?;
     row.get(0).map(str::to_owned)
 }
 

@@ -1,5 +1,8 @@
 //! Where and as whom to connect: libpq's connection strings, without libpq's environment.
 
+mod encryption;
+mod endpoints;
+mod given;
 mod keyvalue;
 mod parameters;
 mod uri;
@@ -11,8 +14,8 @@ use std::time::Duration;
 
 use crate::config::Secret;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::passfile;
-use crate::postgres::tls::{SslMode, SslNegotiation, TlsSettings};
+use crate::postgres::passfile::{self, Password};
+use crate::postgres::tls::{RootCert, SslMode, SslNegotiation, TlsSettings};
 
 pub use parameters::{ChannelBinding, TargetSession};
 
@@ -74,7 +77,7 @@ impl Default for Keepalives {
 pub struct Conninfo {
     pub(in crate::postgres) endpoints: Vec<Endpoint>,
     pub(in crate::postgres) user: String,
-    pub(in crate::postgres) password: Option<Secret>,
+    pub(in crate::postgres) password: Option<Password>,
     pub(in crate::postgres) database: String,
     pub(in crate::postgres) passfile: Option<PathBuf>,
     pub(in crate::postgres) tls: TlsSettings,
@@ -95,7 +98,7 @@ impl Conninfo {
     ///
     /// Errors name the parameter at fault and never repeat the text, which may hold a password.
     pub fn parse(text: &Secret) -> Result<Self> {
-        let text = text.expose().trim();
+        let text = text.expose()?.trim();
         let pairs = if text.is_empty() {
             return Err(refused("it is empty").hint(
                 "give a URI such as postgresql://user@host:5432/database, or key=value pairs",
@@ -231,6 +234,11 @@ impl Conninfo {
             set("PGTARGETSESSIONATTRS", self.target.as_str().to_owned());
         }
         env
+    }
+
+    /// `sslrootcert=system`.
+    pub(in crate::postgres) fn trusts_the_system(&self) -> bool {
+        self.tls.root == Some(RootCert::System)
     }
 
     pub(in crate::postgres) fn ssl_mode(&self) -> SslMode {

@@ -1,6 +1,8 @@
 //! TLS to PostgreSQL as libpq's `sslmode` means it, through rustls.
 
+mod certificate;
 mod files;
+mod stream;
 mod verify;
 
 use std::fmt;
@@ -8,11 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Attempt, Kind, Result};
+
+pub(in crate::postgres) use stream::Connector;
 
 /// How much a connection asks of TLS, weakest first.
 ///
@@ -114,9 +117,9 @@ impl TlsSettings {
     /// Reads the certificate files and builds what makes TLS connections.
     ///
     /// The provider is given explicitly, so that nothing depends on a process-wide default.
-    pub fn connector(&self) -> Result<MakeRustlsConnect> {
+    pub fn connector(&self) -> Result<Connector> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = verify::verifier(self, &provider)?;
+        let verifier = Arc::new(verify::Verifier::new(self, &provider)?);
         let versions = match (self.min_version, self.max_version) {
             (TlsVersion::V13, _) => vec![&TLS13],
             (_, TlsVersion::V12) => vec![&TLS12],
@@ -140,11 +143,6 @@ impl TlsSettings {
             // The server refuses a direct start that does not name the protocol.
             config.alpn_protocols = vec![b"postgresql".to_vec()];
         }
-        Ok(MakeRustlsConnect::new(config))
+        Ok(Connector::new(config))
     }
-}
-
-/// The signature algorithms of a provider, as `verify` needs them.
-fn algorithms(provider: &CryptoProvider) -> rustls::crypto::WebPkiSupportedAlgorithms {
-    provider.signature_verification_algorithms
 }

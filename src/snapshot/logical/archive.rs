@@ -10,8 +10,7 @@ use crate::config::DatabaseConfig;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::hashing;
 use crate::model::SchemaArchive;
-use crate::postgres::programs::{self, Program};
-use crate::postgres::quote;
+use crate::postgres::{Program, quote, run};
 
 /// A finished archive in a folder that goes away with it.
 pub struct Archive {
@@ -53,12 +52,11 @@ pub async fn dump(
     let file = dir.path().join("schema.dump");
     let mut command = pg_dump.command(source.coordinator.info());
     command.args(arguments(source, config)).arg("--file").arg(&file);
-    programs::run(command).await.map_err(|e| e.during("dump the schema with pg_dump"))?;
+    run(command).await.map_err(|e| e.during("dump the schema with pg_dump"))?;
 
     let mut command = pg_restore.bare_command();
     command.arg("--list").arg(&file);
-    let listing =
-        programs::run(command).await.map_err(|e| e.during("read the schema archive back"))?;
+    let listing = run(command).await.map_err(|e| e.during("read the schema archive back"))?;
     check_contents(&String::from_utf8_lossy(&listing.stdout), source)?;
 
     let (stored_digest, stored) = hashing::file(&file).await?;

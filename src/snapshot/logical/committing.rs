@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::postgres::catalog;
 use crate::snapshot::lane::{self, Lane};
-use crate::store::{Condition, Put, keys, mirror};
+use crate::store::{Condition, Meta, Put, keys, mirror};
 
 /// Objects put or copied at once into each store.
 const WRITERS: usize = 16;
@@ -96,17 +96,24 @@ fn entry(floor: &Floor, kept: &Kept, index: usize) -> Result<Listed> {
     Ok(Listed { key, stored, stored_digest, finished, table })
 }
 
+/// What a run has read and stored when it comes to its end.
+pub struct Gathered {
+    pub archive: Archive,
+    pub surroundings: Surroundings,
+    pub id: SnapshotId,
+    /// When the last row had been read.
+    pub read: DateTime<Utc>,
+}
+
 /// Puts what is left, completes the stores that lack earlier parts, and commits.
 pub async fn commit(
     request: &Request,
     start: &Start,
     source: &Source,
     floor: &Arc<Floor>,
-    archive: Archive,
-    surroundings: Surroundings,
-    id: SnapshotId,
-    read: DateTime<Utc>,
+    gathered: Gathered,
 ) -> Result<Outcome> {
+    let Gathered { archive, surroundings, id, read } = gathered;
     let sink = &request.sink;
     let database = &request.config.name;
     sink.emit(Event::Phase { name: "commit".to_owned() });
@@ -176,7 +183,10 @@ pub async fn commit(
             error: lane.loss(),
         })
         .collect();
-    Ok(Outcome { manifest, stores })
+    let mut ranges: Vec<_> =
+        floor.tables.iter().map(|t| (t.plan.relation.name.clone(), t.ranges())).collect();
+    ranges.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Outcome { manifest, stores, ranges })
 }
 
 fn identity(source: &Source) -> crate::model::Source {
@@ -189,6 +199,7 @@ fn identity(source: &Source) -> crate::model::Source {
         version: server.version.clone(),
         version_num: server.version_num,
         postmaster_started: server.postmaster_started.clone(),
+        counting_since: server.counting_since.clone(),
         xmin: window.xmin.to_string(),
         lsn: window.lsn,
         in_recovery: server.in_recovery,
@@ -246,17 +257,29 @@ async fn put_lists(floor: &Floor, listed: &[Listed]) -> Result<()> {
 }
 
 async fn put_archive(lanes: &[Arc<Lane>], key: &str, archive: &Archive) -> Result<()> {
-    let (size, digest) = (archive.facts.stored, archive.facts.stored_digest);
     join_all(lanes.iter().filter(|l| !l.is_lost()).map(async |lane| {
-        match lane.store.put_file_new(key, &archive.file, size, digest).await {
-            Ok(_) => lane.count_new(size),
-            Err(e) => lane.lose(e.into()),
+        match put_archive_in(lane, key, archive).await {
+            Ok(()) => lane.count_new(archive.facts.stored),
+            Err(e) => lane.lose(e),
         }
     }))
     .await;
     match lanes.iter().any(|l| !l.is_lost()) {
         true => Ok(()),
         false => Err(worker::all_lost(lanes)),
+    }
+}
+
+async fn put_archive_in(lane: &Lane, key: &str, archive: &Archive) -> Result<()> {
+    let (size, digest) = (archive.facts.stored, archive.facts.stored_digest);
+    if let Put::Written(_) = lane.store.put_file_new(key, &archive.file, size, digest).await? {
+        return Ok(());
+    }
+    let there = lane.store.head(key, true).await?;
+    let same = |m: &Meta| m.size == size && m.sha256.is_none_or(|sha256| sha256 == digest);
+    match there.as_ref().is_some_and(same) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Failed, format!("another archive stands at {key}"))),
     }
 }
 

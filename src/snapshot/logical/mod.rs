@@ -4,7 +4,7 @@
 mod archive;
 mod committing;
 mod cutter;
-mod plan;
+pub(super) mod plan;
 mod previous;
 mod sealing;
 mod source;
@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use self::committing::Gathered;
 use self::plan::TablePlan;
 pub use self::plan::matches;
 use self::source::Source;
@@ -30,10 +31,10 @@ use crate::config::DatabaseConfig;
 use crate::error::{Error, Kind, Result};
 use crate::integrity::seal::Keys;
 use crate::model::{
-    Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome, TableName,
+    Digest, Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome,
+    TableName,
 };
-use crate::postgres::programs::{Program, Tool};
-use crate::postgres::{Conninfo, catalog, pooler};
+use crate::postgres::{Conninfo, Program, Tool, catalog, check_pooling};
 use crate::store::ObjectStore;
 
 /// What a snapshot needs to know.
@@ -57,6 +58,15 @@ pub struct Request {
 pub struct Outcome {
     pub manifest: Manifest,
     pub stores: Vec<StoreOutcome>,
+    /// What became of the ranges of each table, in the manifest's order.
+    pub ranges: Vec<(TableName, Ranges)>,
+}
+
+/// How many ranges of a table were read, and how many a probe spared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ranges {
+    pub read: u64,
+    pub kept: u64,
 }
 
 /// What a snapshot would do.
@@ -88,6 +98,15 @@ pub async fn take(request: &Request) -> Result<Outcome> {
 fn asks_for_fresh_start(e: &Error) -> bool {
     let first = e as &(dyn std::error::Error + 'static);
     std::iter::successors(Some(first), |e| e.source()).any(|e| e.is::<StartAfresh>())
+}
+
+/// What new stores are marked with: an id that no other run would make.
+fn mark(request: &Request) -> opening::Mark {
+    let seed =
+        format!("{} {} {} {}", request.project, request.config.name, request.now, request.random);
+    let mut id = [0; 16];
+    id.copy_from_slice(&Digest::of(seed.as_bytes()).as_bytes()[..16]);
+    opening::Mark { now: request.now, random: u128::from_be_bytes(id) }
 }
 
 /// The course of a run, its stores and the snapshot that it builds upon.
@@ -165,7 +184,7 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
         at: request.now,
     });
     let (opened, opened_source) = tokio::join!(
-        opening::open(&request.stores, &request.keys, &config.name, &**sink),
+        opening::open(&request.stores, &request.keys, &config.name, Some(mark(request)), &**sink),
         open_source(request),
     );
     let start = start(request, opened, full);
@@ -210,11 +229,12 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
             return Err(why.during("hold the snapshot's locks").hint("run the snapshot again"));
         }
     };
-    let read = Utc::now();
+    source.still_locked().await?;
+    let gathered = Gathered { archive, surroundings, id, read: Utc::now() };
     if let Some(cache) = &floor.cache {
         cache.keep_only(&config.name, start.generation.as_str()).await;
     }
-    committing::commit(request, &start, &source, &floor, archive, surroundings, id, read).await
+    committing::commit(request, &start, &source, &floor, gathered).await
 }
 
 async fn join_workers(handles: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {
@@ -247,7 +267,7 @@ impl Drop for AbortOnDrop {
 }
 
 async fn open_source(request: &Request) -> Result<(crate::postgres::Session, catalog::Server)> {
-    pooler::check(&request.conninfo).await?.must_keep_sessions(&request.conninfo)?;
+    check_pooling(&request.conninfo).await?.must_keep_sessions(&request.conninfo)?;
     source::open(&request.conninfo).await
 }
 
@@ -306,7 +326,7 @@ fn may_probe(
 pub async fn dry_run(request: &Request) -> Result<Preview> {
     let config = &request.config;
     let (opened, opened_source) = tokio::join!(
-        opening::open(&request.stores, &request.keys, &config.name, &*request.sink),
+        opening::open(&request.stores, &request.keys, &config.name, None, &*request.sink),
         open_source(request),
     );
     let every = chrono::TimeDelta::from_std(config.full_every).unwrap_or(chrono::TimeDelta::MAX);

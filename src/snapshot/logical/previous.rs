@@ -90,6 +90,8 @@ pub fn may_probe(
         // The identifiers of a server restored from a copy of its volume are those of the original;
         // only a postmaster that has run on since can vouch for the history in between.
         && source.postmaster_started == server.postmaster_started
+        // A crash of one backend leaves the postmaster, but may lose commits and reuse their ids.
+        && known(&source.counting_since, &server.counting_since)
         && source.in_recovery == server.in_recovery
         && source.database_oid == server.database_oid
         && distance

@@ -23,12 +23,26 @@ pub struct Sealed {
     pub stored: Bytes,
 }
 
-/// Hashes and counts the bytes of a part.
-pub fn measure(format: RowFormat, raw: &[u8]) -> Result<(Digest, Tally)> {
-    let tally = rows::tally(format, raw).map_err(|e| {
+/// Counts and digests the rows of a part.
+pub fn measure(format: RowFormat, raw: &[u8]) -> Result<Tally> {
+    rows::tally(format, raw).map_err(|e| {
         Error::new(Kind::Postgres, "rows from the server make no whole part").caused_by(e)
-    })?;
-    Ok((Digest::of(raw), tally))
+    })
+}
+
+/// The part that a base is when it stands for itself.
+pub fn as_base(base: &BasePart, tally: Tally, slot: Slot) -> Part {
+    Part {
+        digest: base.digest,
+        base: None,
+        stored_digest: base.stored_digest,
+        stored: base.stored,
+        raw: base.raw,
+        rows: tally.rows,
+        row_digest: tally.digest,
+        from: slot.from,
+        to: slot.to,
+    }
 }
 
 /// A delta must stay below this share of what the plain part would take.

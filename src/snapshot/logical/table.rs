@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use super::Ranges;
 use super::plan::TablePlan;
 use super::previous::Previous;
 use super::sealing::Slot;
@@ -28,6 +29,10 @@ pub struct TableWork {
     changed_in_a_row: AtomicUsize,
     new_bytes: AtomicU64,
     new_parts: AtomicU64,
+    rows: AtomicU64,
+    raw_bytes: AtomicU64,
+    ranges_kept: AtomicU64,
+    ranges_read: AtomicU64,
 }
 
 /// A table whose rows are all stored, with what must be put besides: its list.
@@ -53,6 +58,10 @@ impl TableWork {
             changed_in_a_row: AtomicUsize::new(0),
             new_bytes: AtomicU64::new(0),
             new_parts: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            raw_bytes: AtomicU64::new(0),
+            ranges_kept: AtomicU64::new(0),
+            ranges_read: AtomicU64::new(0),
         }
     }
 
@@ -78,10 +87,25 @@ impl TableWork {
     /// Records a part, and the base that it needs if it is a delta.
     pub fn record(&self, slot: Slot, mut part: Part, base: Option<BasePart>) {
         (part.from, part.to) = (slot.from, slot.to);
+        self.rows.fetch_add(part.rows, Ordering::Relaxed);
+        self.raw_bytes.fetch_add(part.raw, Ordering::Relaxed);
         if let Some(base) = base {
             self.bases.lock().unwrap_or_else(PoisonError::into_inner).insert(base.digest, base);
         }
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, part);
+    }
+
+    /// A range was taken over, or read.
+    pub fn count_range(&self, kept: bool) {
+        let counter = if kept { &self.ranges_kept } else { &self.ranges_read };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn ranges(&self) -> Ranges {
+        Ranges {
+            read: self.ranges_read.load(Ordering::Relaxed),
+            kept: self.ranges_kept.load(Ordering::Relaxed),
+        }
     }
 
     pub fn count_new(&self, bytes: u64) {
@@ -92,6 +116,11 @@ impl TableWork {
     /// Bytes and parts that the previous snapshot had not.
     pub fn new_counts(&self) -> (u64, u64) {
         (self.new_bytes.load(Ordering::Relaxed), self.new_parts.load(Ordering::Relaxed))
+    }
+
+    /// Rows and uncompressed bytes recorded so far.
+    pub fn recorded(&self) -> (u64, u64) {
+        (self.rows.load(Ordering::Relaxed), self.raw_bytes.load(Ordering::Relaxed))
     }
 
     /// One more part is under way.

@@ -14,7 +14,9 @@ use super::sealing::{self, Sealed, Slot};
 use super::table::TableWork;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::{codec, history};
-use crate::model::{BasePart, Event, GenerationId, Manifest, Part, PartName, RowFormat, Sink};
+use crate::model::{
+    BasePart, Digest, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink,
+};
 use crate::postgres::copy::{Selection, block_range};
 use crate::postgres::{Session, quote};
 use crate::snapshot::cache::Cache;
@@ -81,14 +83,24 @@ impl Floor {
         to: u64,
         sealing: &mut JoinSet<Result<()>>,
     ) -> Result<()> {
-        let previous = table.previous.get_or_try_init(|| self.read_previous(table)).await?;
+        let previous = table
+            .previous
+            .get_or_init(|| async {
+                let bytes = table.plan.relation.bytes + table.plan.relation.toast_bytes;
+                self.sink.emit(Event::TableStarted { table: table.label(), total_bytes: bytes });
+                self.read_previous(table).await
+            })
+            .await;
         if table.probed && table.probe_pays(from) {
             let same = self.unchanged(session, table, previous, from, to).await?;
             table.note_probe(!same);
             if same {
-                return self.keep_range(table, previous, from, to).await;
+                table.count_range(true);
+                self.keep_range(table, previous, from, to);
+                return Ok(());
             }
         }
+        table.count_range(false);
         let selection = Selection {
             table: &table.plan.relation.name,
             columns: &table.plan.columns.copied,
@@ -109,19 +121,28 @@ impl Floor {
         if let Some(raw) = cutter.finish()? {
             self.hand_over(table, Slot { from, to, index }, raw, sealing).await;
         }
-        self.end(table).await
+        self.end(table);
+        Ok(())
     }
 
-    /// The table's previous list. One that cannot be had only means that everything is read and
-    /// nothing is known.
-    async fn read_previous(&self, table: &TableWork) -> Result<Previous> {
+    /// The table's previous list, from the store that has the previous snapshot, else from any
+    /// other. One that cannot be had only means that everything is read and nothing is known: a
+    /// damaged object of an earlier snapshot must not stand in the way of the next.
+    async fn read_previous(&self, table: &TableWork) -> Previous {
         let (Some((manifest, store)), Some(then)) = (&self.previous, &table.then) else {
-            return Ok(Previous::default());
+            return Previous::default();
         };
-        let list = history::read_list(&**store, manifest, then).await.map_err(|e| {
-            e.hint("`drctl verify` tells what is damaged; `drctl snapshot --full` starts afresh")
-        })?;
-        Ok(Previous::new(list))
+        let others = self.lanes.iter().filter(|l| !l.is_lost() && l.name() != store.name());
+        for store in std::iter::once(store).chain(others.map(|l| &l.store)) {
+            match history::read_list(&**store, manifest, then).await {
+                Ok(list) => return Previous::new(list),
+                Err(e) => self.sink.notice(
+                    Level::Warning,
+                    format!("{}; `drctl verify` tells what else is damaged", e.one_line()),
+                ),
+            }
+        }
+        Previous::default()
     }
 
     /// Asks whether the rows of a range are those of the previous snapshot: none is as young as its
@@ -153,20 +174,14 @@ impl Floor {
     }
 
     /// Takes a range over from the previous snapshot.
-    async fn keep_range(
-        &self,
-        table: &Arc<TableWork>,
-        previous: &Previous,
-        from: u64,
-        to: u64,
-    ) -> Result<()> {
+    fn keep_range(&self, table: &TableWork, previous: &Previous, from: u64, to: u64) {
         let (mut rows, mut bytes) = (0, 0);
         for (index, part) in previous.range(from).iter().enumerate() {
             (rows, bytes) = (rows + part.rows, bytes + part.raw);
             table.record(Slot { from, to, index }, part.clone(), previous.base_of(part).cloned());
         }
         self.progress(table, rows, bytes);
-        self.end(table).await
+        self.end(table);
     }
 
     /// Gives a part to a task of its own, once there is room for it.
@@ -198,23 +213,33 @@ impl Floor {
         permit: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> Result<()> {
         let raw_len = raw.len() as u64;
-        let digest_only = |raw: Vec<u8>| (crate::model::Digest::of(&raw), raw);
-        let (digest, raw) = blocking(move || Ok(digest_only(raw))).await?;
+        let (digest, raw) = blocking(move || Ok((Digest::of(&raw), raw))).await?;
         let previous = table.previous.get();
         if let Some(part) = previous.and_then(|p| p.with_digest(digest)) {
             let base = previous.and_then(|p| p.base_of(part)).cloned();
             table.record(slot, part.clone(), base);
             self.progress(table, part.rows, raw_len);
             drop(permit);
-            return self.end(table).await;
+            self.end(table);
+            return Ok(());
         }
-        let base = match previous.and_then(|p| p.base_for(slot)) {
+        let (format, level) = (self.row_format, self.level);
+        let base = previous.and_then(|p| p.base_for(slot));
+        if let Some(base) = base.as_ref().filter(|b| b.digest == digest) {
+            // The rows are again what they were when the base was stored.
+            let tally = blocking(move || sealing::measure(format, &raw)).await?;
+            table.record(slot, sealing::as_base(base, tally, slot), None);
+            self.progress(table, tally.rows, raw_len);
+            drop(permit);
+            self.end(table);
+            return Ok(());
+        }
+        let base = match base {
             Some(base) => self.fetch_base(&base).await.map(|raw| (base, raw)),
             None => None,
         };
-        let (format, level) = (self.row_format, self.level);
         let (sealed, base) = blocking(move || {
-            let tally = sealing::measure(format, &raw)?.1;
+            let tally = sealing::measure(format, &raw)?;
             let with = base.as_ref().map(|(base, raw)| (base, raw.as_slice()));
             let sealed = sealing::compress(&raw, digest, tally, slot, with, level)?;
             Ok((sealed, base.map(|(base, _)| base)))
@@ -232,7 +257,8 @@ impl Floor {
         let rows = sealed.part.rows;
         table.record(slot, sealed.part, base);
         self.progress(table, rows, raw_len);
-        self.end(table).await
+        self.end(table);
+        Ok(())
     }
 
     /// Puts a sealed part into every store that is still there.
@@ -279,16 +305,12 @@ impl Floor {
     }
 
     /// Counts a range or part as done; the last one tells that the table is.
-    async fn end(&self, table: &Arc<TableWork>) -> Result<()> {
+    fn end(&self, table: &TableWork) {
         if table.end() {
-            self.sink.emit(Event::TableEnded {
-                table: table.label(),
-                rows: 0,
-                raw_bytes: 0,
-                new_bytes: table.new_counts().0,
-            });
+            let (rows, raw_bytes) = table.recorded();
+            let new_bytes = table.new_counts().0;
+            self.sink.emit(Event::TableEnded { table: table.label(), rows, raw_bytes, new_bytes });
         }
-        Ok(())
     }
 }
 
@@ -297,7 +319,7 @@ pub async fn put_everywhere(
     lanes: &[Arc<Lane>],
     key: &str,
     stored: &Bytes,
-    stored_digest: crate::model::Digest,
+    stored_digest: Digest,
 ) -> Result<()> {
     let live = lanes.iter().filter(|l| !l.is_lost());
     let outcomes =
@@ -332,17 +354,19 @@ impl std::error::Error for StartAfresh {}
 
 /// No store is left to write to.
 pub fn all_lost(lanes: &[Arc<Lane>]) -> Error {
-    let mut error = Error::new(Kind::Storage, "no store is left to write to");
+    let mut what = "no store is left to write to".to_owned();
+    let mut first = None;
     for lane in lanes {
         if let Some(loss) = lane.take_loss() {
-            error = Error::new(
-                Kind::Storage,
-                format!("{}; store `{}` failed", error.what(), lane.name()),
-            )
-            .caused_by(loss);
+            what.push_str(&format!("\n  {}: {}", lane.name(), loss.one_line()));
+            first.get_or_insert(loss);
         }
     }
-    error
+    let error = Error::new(Kind::Storage, what);
+    match first.as_ref().and_then(Error::advice) {
+        Some(hint) => error.hint(hint),
+        None => error.hint("`drctl doctor` tests every store; then run the snapshot again"),
+    }
 }
 
 /// Runs work for the CPU where it does not hold up the others.
@@ -359,7 +383,7 @@ fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Resu
 }
 
 /// The parts and bases of a finished list, each name once.
-pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, crate::model::Digest)> {
+pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, Digest)> {
     let parts = list.parts.iter().map(|p: &Part| (p.name(), p.stored, p.stored_digest));
     let bases = list.bases.iter().map(|b| (b.name(), b.stored, b.stored_digest));
     let mut all: Vec<_> = parts.chain(bases).collect();

@@ -1,18 +1,20 @@
-//! The stock programs: finding pg_dump, pg_restore and psql, and running them.
+//! The stock programs: finding pg_dump, pg_restore and psql.
+
+mod running;
 
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::task::JoinHandle;
+use tokio::process::Command;
 
 use super::conninfo::Conninfo;
-use crate::error::{Attempt, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
+
+pub use running::{Ended, Output, Running, run};
 
 /// A program of PostgreSQL's client package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,14 @@ const USUAL_PLACES: &[&str] = &[
     "/usr/local/opt/postgresql@*/bin",
     "/usr/local/opt/libpq/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
+];
+
+/// Where systems keep their certificate authorities in one file.
+const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
 ];
 
 /// A program that was found, and its version.
@@ -91,13 +101,20 @@ impl Program {
     pub fn command(&self, info: &Conninfo) -> Command {
         let mut command = self.bare_command();
         command.envs(info.child_env());
+        // libpq 15 and older take `system` for the name of a file.
+        if self.major < 16
+            && info.trusts_the_system()
+            && let Some(bundle) = SYSTEM_BUNDLES.iter().find(|path| Path::new(path).exists())
+        {
+            command.env("PGSSLROOTCERT", bundle);
+        }
         command
     }
 
     /// The program without a server, for listing an archive.
     pub fn bare_command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        for (name, _) in env::vars_os().filter(|(name, _)| is_of_postgres(name)) {
+        for name in env::vars_os().map(|(name, _)| name).filter(|name| is_of_postgres(name)) {
             command.env_remove(name);
         }
         command.env_remove("LANGUAGE").env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
@@ -183,128 +200,6 @@ fn not_found(tool: Tool, folder: Option<&Path>, major: u32, found: &[Program]) -
     ))
 }
 
-/// What a program wrote.
-#[derive(Debug)]
-pub struct Output {
-    pub stdout: Vec<u8>,
-    /// The last 64 KiB.
-    pub stderr: String,
-}
-
-/// How a program ended.
-#[derive(Debug)]
-pub struct Ended {
-    pub status: ExitStatus,
-    /// The last 64 KiB.
-    pub stderr: String,
-    /// There was more.
-    pub stderr_cut: bool,
-}
-
-/// A program under way. Dropping it ends the program.
-pub struct Running {
-    name: String,
-    child: Child,
-    stderr: JoinHandle<Tail>,
-}
-
-impl Running {
-    /// Starts it with stdout piped; stdin is piped if the caller asked for that.
-    pub fn start(mut command: Command) -> Result<Self> {
-        let program = Path::new(command.as_std().get_program());
-        let name =
-            program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
-        let path = program.display().to_string();
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .attempt(Kind::Program, || format!("start {path}"))?;
-        let stderr = child.stderr.take();
-        let stderr = tokio::spawn(async move {
-            let mut tail = Tail::default();
-            if let Some(stderr) = stderr {
-                tail.read(stderr).await;
-            }
-            tail
-        });
-        Ok(Self { name, child, stderr })
-    }
-
-    /// Its output, once; it must be read to the end before [`Running::finish`].
-    pub fn stdout(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
-    }
-
-    pub fn stdin(&mut self) -> Option<ChildStdin> {
-        self.child.stdin.take()
-    }
-
-    /// Waits for the end and gives what it wrote to stderr; an exit status other than 0 is an error.
-    pub async fn finish(self) -> Result<String> {
-        let name = self.name.clone();
-        let Ended { status, stderr, .. } = self.ended().await?;
-        if status.success() {
-            return Ok(stderr);
-        }
-        // Arguments are not shown: they say little, and stderr says it better.
-        let said = stderr.trim();
-        let cause = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
-        Err(Error::new(Kind::Program, format!("run {name}")).caused_by(cause))
-    }
-
-    /// Waits for the end, whatever the exit status: for programs whose errors have degrees.
-    pub async fn ended(mut self) -> Result<Ended> {
-        let what = || format!("run {}", self.name);
-        // What nobody has taken is not read, so nothing must be left to fill the pipe.
-        drop(self.child.stdout.take());
-        let status = self.child.wait().await.attempt(Kind::Program, what)?;
-        let tail = self.stderr.await.unwrap_or_default();
-        let stderr_cut = tail.cut || tail.bytes.len() > Tail::KEPT;
-        Ok(Ended { status, stderr: tail.into_text(), stderr_cut })
-    }
-}
-
-/// Runs a program to its end and keeps what it writes, so for short outputs only.
-pub async fn run(command: Command) -> Result<Output> {
-    let mut running = Running::start(command)?;
-    let mut stdout = Vec::new();
-    if let Some(mut pipe) = running.stdout() {
-        pipe.read_to_end(&mut stdout)
-            .await
-            .attempt(Kind::Program, || format!("read the output of {}", running.name))?;
-    }
-    Ok(Output { stdout, stderr: running.finish().await? })
-}
-
-/// The end of a stream whose length nobody knows.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-    cut: bool,
-}
-
-impl Tail {
-    const KEPT: usize = 64 * 1024;
-
-    async fn read(&mut self, mut from: impl AsyncRead + Unpin) {
-        let mut buffer = [0; 8192];
-        while let Ok(n @ 1..) = from.read(&mut buffer).await {
-            self.bytes.extend_from_slice(&buffer[..n]);
-            if self.bytes.len() > 2 * Self::KEPT {
-                self.bytes.drain(..self.bytes.len() - Self::KEPT);
-                self.cut = true;
-            }
-        }
-    }
-
-    fn into_text(self) -> String {
-        let from = self.bytes.len().saturating_sub(Self::KEPT);
-        let text = String::from_utf8_lossy(&self.bytes[from..]);
-        if self.cut || from > 0 { format!("[…] {text}") } else { text.into_owned() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,26 +238,5 @@ mod tests {
 
         let error = Program::find(Tool::Psql, Some(dir.path()), 14).await.unwrap_err();
         assert!(error.one_line().contains("there is no psql"), "{error:?}");
-    }
-
-    #[tokio::test]
-    async fn a_failed_program_tells_its_last_words_and_not_its_arguments() {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "echo it broke >&2; exit 3", "secret"]);
-        let error = run(command).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Program);
-        let text = error.one_line();
-        assert!(text.contains("it broke") && text.contains("exit status: 3"), "{text}");
-        assert!(!text.contains("secret"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn only_the_end_of_a_flood_of_messages_is_kept() {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "yes noise | head -c 3000000 >&2; echo last words >&2; echo out"]);
-        let output = run(command).await.unwrap();
-        assert_eq!(output.stdout, b"out\n");
-        assert!(output.stderr.len() < 66 * 1024);
-        assert!(output.stderr.ends_with("last words\n"));
     }
 }

@@ -1,0 +1,121 @@
+//! What no single table shows: stores that overlap, regions without a copy.
+
+use super::document::Document;
+use super::lookup::Section;
+use super::{Config, DatabaseConfig, StoreConfig, StoreUrl, units};
+
+/// Tells the document of problems and warnings between tables. What is unresolved is not judged.
+pub(super) fn check(doc: &Document<'_>, config: &Config) {
+    stores_apart(doc, &config.stores);
+    for (store, line) in usable(&config.stores) {
+        plain_http(doc, store, line);
+        foreign_region(doc, config, store, line);
+    }
+    for (database, line) in usable(&config.databases) {
+        let stores: Vec<_> = usable(&config.stores)
+            .map(|(store, _)| store)
+            .filter(|store| database.stores.contains(&store.name))
+            .collect();
+        if stores.len() == database.stores.len() {
+            copies(doc, config, database, &stores, line);
+        }
+        for store in stores {
+            short_lock(doc, database, store, line);
+        }
+    }
+}
+
+fn usable<T>(sections: &[Section<T>]) -> impl Iterator<Item = (&T, usize)> {
+    sections.iter().filter_map(|s| Some((s.value.as_ref().ok()?, s.line)))
+}
+
+/// Two stores in one place would pass for two copies.
+fn stores_apart(doc: &Document<'_>, sections: &[Section<StoreConfig>]) {
+    for (at, (store, line)) in usable(sections).enumerate() {
+        for (earlier, _) in usable(sections).take(at) {
+            let (here, there) = (&store.url, &earlier.url);
+            if store.endpoint != earlier.endpoint {
+                continue;
+            }
+            let (name, other) = (&store.name, &earlier.name);
+            if here == there {
+                let text = format!("stores `{other}` and `{name}` are the same place");
+                doc.problem(line, text);
+            } else if here.is_within(there) {
+                doc.problem(line, format!("store `{name}` lies inside store `{other}`"));
+            } else if there.is_within(here) {
+                doc.problem(line, format!("store `{other}` lies inside store `{name}`"));
+            }
+        }
+    }
+}
+
+fn plain_http(doc: &Document<'_>, store: &StoreConfig, line: usize) {
+    let Some(url) = store.endpoint.as_deref().and_then(|e| url::Url::parse(e).ok()) else { return };
+    let local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && !local {
+        let text =
+            format!("store `{}` has an http:// endpoint: data travels unencrypted", store.name);
+        doc.warning(line, text);
+    }
+}
+
+fn foreign_region(doc: &Document<'_>, config: &Config, store: &StoreConfig, line: usize) {
+    let regions = &config.regions;
+    if store.region != regions.primary && Some(&store.region) != regions.standby.as_ref() {
+        let text = format!(
+            "store `{}` is in region `{}`, which is neither `primary` nor `standby` in [regions]",
+            store.name, store.region
+        );
+        doc.warning(line, text);
+    }
+}
+
+fn copies(
+    doc: &Document<'_>,
+    config: &Config,
+    database: &DatabaseConfig,
+    stores: &[&StoreConfig],
+    line: usize,
+) {
+    let primary = &config.regions.primary;
+    if stores.iter().all(|store| store.region == *primary) {
+        let text = format!(
+            "every store of database `{}` is in the primary region `{primary}`: losing the region \
+             loses the snapshots too",
+            database.name
+        );
+        doc.warning(line, text);
+    } else if let Some(standby) = &config.regions.standby
+        && !stores.iter().any(|store| store.region == *standby)
+    {
+        let text = format!(
+            "no store of database `{}` is in the standby region `{standby}`",
+            database.name
+        );
+        doc.warning(line, text);
+    }
+}
+
+/// Parts serve every later snapshot of their generation, so a lock must outlast the generation.
+fn short_lock(doc: &Document<'_>, database: &DatabaseConfig, store: &StoreConfig, line: usize) {
+    match (&store.url, store.object_lock) {
+        (StoreUrl::S3 { .. }, Some(lock)) if lock < database.full_every => {
+            let text = format!(
+                "`object_lock` of store `{}` ({}) is shorter than `full_every` of database `{}` \
+                 ({}): parts lose their lock while new snapshots still need them",
+                store.name,
+                units::show_duration(lock),
+                database.name,
+                units::show_duration(database.full_every)
+            );
+            doc.warning(line, text);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,59 @@
+//! Every key that is accepted. The template and docs/configuration.md are tested against this.
+
+pub(super) const PROJECT: &[&str] = &["name"];
+pub(super) const REGIONS: &[&str] = &["primary", "standby"];
+pub(super) const STORE: &[&str] = &[
+    "url",
+    "region",
+    "endpoint",
+    "path_style",
+    "sse",
+    "kms_key",
+    "object_lock",
+    "storage_class",
+    "aws_profile",
+    "access_key_id",
+    "secret_access_key",
+];
+pub(super) const DATABASE: &[&str] = &[
+    "url",
+    "stores",
+    "jobs",
+    "cache_dir",
+    "exclude_schemas",
+    "exclude_tables",
+    "exclude_table_data",
+    "part_size",
+    "zstd_level",
+    "change_detection",
+    "full_every",
+    "keep",
+    "lock_timeout",
+    "deadline",
+    "profile",
+    "format",
+    "stable_types",
+    "pg_bin",
+];
+pub(super) const KEEP: &[&str] = &["hourly", "daily", "weekly", "monthly"];
+pub(super) const TARGET: &[&str] = &["url"];
+pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
+
+/// The tables of the file with their keys.
+pub(super) const TABLES: &[(&str, &[&str])] = &[
+    ("project", PROJECT),
+    ("regions", REGIONS),
+    ("store", STORE),
+    ("database", DATABASE),
+    ("target", TARGET),
+    ("signing", SIGNING),
+];
+
+/// The table that `key` belongs to, where it was written in another.
+pub(super) fn home_of(key: &str) -> Option<String> {
+    let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
+    Some(match *table {
+        "store" | "database" | "target" => format!("[{table}.NAME]"),
+        _ => format!("[{table}]"),
+    })
+}

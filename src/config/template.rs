@@ -1,0 +1,281 @@
+//! The commented configuration that `drctl init` writes.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::error::{Attempt as _, Error, Kind, Result};
+
+/// Which stores the written configuration names.
+#[derive(Debug, Clone, Copy)]
+pub enum Form<'p> {
+    /// Two S3 buckets, one in each region, to be filled in.
+    S3,
+    /// Two folders below an absolute one, so that nothing but a PostgreSQL URL is needed.
+    Local { dir: &'p Path },
+}
+
+/// The text of a `drctl.toml` for a project and database called `name`, with every accepted key
+/// explained. It is valid as it stands. `Kind::Usage` if the folder's name cannot be written in it.
+pub fn template(form: Form<'_>, name: &str) -> Result<String> {
+    let (east, west, note) = match form {
+        Form::S3 => (
+            quoted(&format!("s3://{name}-dr-use1/dr")),
+            quoted(&format!("s3://{name}-dr-usw2/dr")),
+            S3_NOTE,
+        ),
+        Form::Local { dir } => {
+            let dir = dir.to_str().filter(|dir| dir.starts_with('/')).ok_or_else(|| {
+                let what = format!("put stores below `{}`", dir.display());
+                Error::new(Kind::Usage, what).hint("name an absolute folder in UTF-8")
+            })?;
+            let dir = dir.trim_end_matches('/');
+            let url = |store| quoted(&format!("file://{dir}/{store}"));
+            (url("east"), url("west"), LOCAL_NOTE)
+        }
+    };
+    Ok(TEXT
+        .replace("@NOTE@", note)
+        .replace("@NAME@", name)
+        .replace("@EAST@", &east)
+        .replace("@WEST@", &west))
+}
+
+/// A TOML string that means exactly `text`.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.replace("${", "$${")).to_string()
+}
+
+/// Writes a new file; one that is there stays as it is and is `Kind::Usage`.
+pub fn write_new(path: &Path, text: &str) -> Result<()> {
+    let mut file = match std::fs::File::create_new(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::new(Kind::Usage, format!("`{}` exists already", path.display()))
+                .hint("it was left as it is; write to another place with `--config PATH`"));
+        }
+        Err(e) => {
+            return Err(
+                Error::new(Kind::Failed, format!("write `{}`", path.display())).caused_by(e)
+            );
+        }
+    };
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .attempt(Kind::Failed, || format!("write `{}`", path.display()))
+}
+
+const S3_NOTE: &str = "\
+# Create one bucket in each region, change the two urls to them, and give AWS credentials in the
+# usual ways (environment, profile, or the role of the machine).
+";
+
+const LOCAL_NOTE: &str = "\
+# Two folders stand in for the buckets of two regions. They are on one machine, so they protect
+# against mistakes, not against losing it: before you rely on this, change the urls to
+# \"s3://bucket/prefix\" in two regions.
+";
+
+const TEXT: &str = r#"# drctl.toml: what to protect and where to keep it.
+#
+# Lines without `#` are in force; those with `# key = …` show other keys. Where a comment names a
+# default, that is what holds without the line. docs/configuration.md has the details.
+#
+# Any string may hold `${VARIABLE}` from the environment (`$${` gives a literal `${`). Urls of
+# databases, access keys and signing keys may also be "file:/path", and are then read from there.
+# Check this file and all it names with `drctl doctor`.
+
+[project]
+# Written into every snapshot.
+name = "@NAME@"
+
+[regions]
+# Where the service runs, and where it goes when that region is lost.
+primary = "us-east-1"
+standby = "us-west-2"
+
+# Stores: places for snapshots. Have one in each region.
+@NOTE@[store.east]
+# "s3://bucket/prefix" or "file:///absolute/folder".
+url = @EAST@
+# The region that the store is in.
+region = "us-east-1"
+
+# The other keys of a store are for s3:// stores.
+# Another service that speaks S3 (default: AWS).
+# endpoint = "https://s3.example.com"
+# Put the bucket in the path rather than in the host name (default: false).
+# path_style = true
+# Encryption by the store: "AES256" or "aws:kms" (default: as the bucket is set up).
+# sse = "aws:kms"
+# The KMS key, with sse = "aws:kms" (default: the account's own key for S3).
+# kms_key = "arn:aws:kms:us-east-1:111122223333:key/example"
+# Nobody can remove an object for so long after it was written. The bucket needs Object Lock, and
+# it should be longer than `full_every` below (default: no lock).
+# object_lock = "30d"
+# The storage class of parts (default: the bucket's).
+# storage_class = "STANDARD_IA"
+# A profile of ~/.aws/config (default: the usual chain of AWS credentials).
+# aws_profile = "dr"
+# Or keys given here, by reference.
+# access_key_id = "${DR_ACCESS_KEY_ID}"
+# secret_access_key = "file:/run/secrets/dr-secret-access-key"
+
+[store.west]
+url = @WEST@
+region = "us-west-2"
+
+[database.@NAME@]
+# A URI or key=value pairs, as psql takes them. The role only needs to read the tables.
+url = "${DATABASE_URL}"
+# Each snapshot goes to all of these. The first is asked first when something is read back.
+stores = ["east", "west"]
+
+# Connections that read or load rows at once (default: 4).
+# jobs = 4
+# A folder that keeps parts written lately, to save downloads (default: none).
+# cache_dir = "/var/cache/drctl"
+# What not to take, with `*` and `?`: whole schemas, whole tables, or only the rows of tables
+# (default: everything is taken).
+# exclude_schemas = ["scratch_*"]
+# exclude_tables = ["public.tmp_*"]
+# exclude_table_data = ["public.sessions"]
+# How much of a table one part covers: a power of two from 1MiB to 256MiB (default: 8MiB). Changing
+# it stores everything anew.
+# part_size = "8MiB"
+# Compression from 1 (fast) to 19 (small) (default: 1).
+# zstd_level = 1
+# "xmin": ask the server which ranges changed and read only those. "read": read everything, every
+# time (default: "xmin").
+# change_detection = "xmin"
+# When to start over with a full snapshot (default: "7d").
+# full_every = "7d"
+# Snapshots to keep: the newest of each of so many hours, days, weeks and months
+# (default: as shown).
+# keep = { hourly = 48, daily = 14, weekly = 8, monthly = 12 }
+# How long a snapshot waits for a table that somebody has locked (default: "30s").
+# lock_timeout = "30s"
+# A snapshot that takes longer than this fails, so that the next one can run (default: "50min").
+# deadline = "50min"
+# Leave out what the provider owns: "supabase" or "rds" (default: none).
+# profile = "supabase"
+# How rows are written: "text", which psql can read, or "binary" (default: "text").
+# format = "text"
+# Types of extensions whose values look the same whatever the settings, so that "xmin" may trust
+# them (default: built-in types and enums only).
+# stable_types = ["public.citext"]
+# The folder of pg_dump and pg_restore (default: PATH and the usual places, the newest that fits).
+# pg_bin = "/usr/lib/postgresql/17/bin"
+
+# A place to restore to, for `drctl restore @NAME@ --to scratch`.
+# [target.scratch]
+# url = "${SCRATCH_DATABASE_URL}"
+
+# Sign each snapshot with an Ed25519 key and trust only snapshots that are signed (default: neither).
+#   openssl genpkey -algorithm ed25519 -out drctl.key && openssl pkey -in drctl.key -pubout -out drctl.pub
+# [signing]
+# key = "file:/etc/drctl/drctl.key"
+# trusted_keys = ["file:/etc/drctl/drctl.pub"]
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::{Config, StoreUrl, keys};
+
+    fn no_env(_: &str) -> Option<String> {
+        None
+    }
+
+    fn forms() -> [(Form<'static>, String); 2] {
+        [Form::S3, Form::Local { dir: Path::new("/srv/dr") }]
+            .map(|form| (form, template(form, "petforce").unwrap()))
+    }
+
+    /// The template with every `# key = …` and `# [table]` in force.
+    fn uncommented(text: &str) -> String {
+        let starts_code = |rest: &str| {
+            rest.starts_with('[')
+                || rest.split_once(" = ").is_some_and(|(key, _)| {
+                    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                })
+        };
+        let line = |line: &'_ str| match line.strip_prefix("# ") {
+            Some(rest) if starts_code(rest) => rest.to_owned(),
+            _ => line.to_owned(),
+        };
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn it_is_valid_as_it_stands_and_waits_only_for_the_url() {
+        for (form, text) in forms() {
+            let config = Config::parse(&text, Path::new("drctl.toml"), &no_env).unwrap();
+            assert_eq!(config.warnings, Vec::<String>::new(), "{form:?}");
+            assert_eq!(config.unresolved.len(), 1, "{form:?}: {:?}", config.unresolved);
+            assert_eq!(config.unresolved[0].table, "database.petforce");
+            assert_eq!(config.database("petforce").unwrap().stores, ["east", "west"]);
+        }
+    }
+
+    #[test]
+    fn every_accepted_key_is_explained_in_both_forms() {
+        for (form, text) in forms() {
+            let text = uncommented(&text);
+            let tree: toml::Table = text.parse().unwrap();
+            for (table, keys) in keys::TABLES {
+                let mut found = BTreeSet::new();
+                for (key, value) in tree[*table].as_table().unwrap() {
+                    match value.as_table() {
+                        Some(named) => found.extend(named.keys()),
+                        None => _ = found.insert(key),
+                    }
+                }
+                for key in *keys {
+                    assert!(found.contains(&(*key).to_owned()), "{form:?}: [{table}] {key}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_it_shows_in_comments_is_accepted_and_is_the_default_where_it_says_so() {
+        let plain = Config::parse(&forms()[0].1, Path::new("drctl.toml"), &no_env).unwrap();
+        // These two exclude each other.
+        let text = uncommented(&forms()[0].1).replace("aws_profile = ", "# aws_profile = ");
+        let full = Config::parse(&text, Path::new("drctl.toml"), &no_env).unwrap();
+        let (plain, full) =
+            (plain.database("petforce").unwrap(), full.database("petforce").unwrap());
+        assert_eq!(plain.jobs, full.jobs);
+        assert_eq!(plain.part_size, full.part_size);
+        assert_eq!(plain.zstd_level, full.zstd_level);
+        assert_eq!(plain.change_detection, full.change_detection);
+        assert_eq!(plain.full_every, full.full_every);
+        assert_eq!(plain.keep, full.keep);
+        assert_eq!(plain.lock_timeout, full.lock_timeout);
+        assert_eq!(plain.deadline, full.deadline);
+        assert_eq!(plain.row_format, full.row_format);
+        assert_eq!((plain.profile, full.profile.is_some()), (None, true));
+    }
+
+    #[test]
+    fn an_odd_folder_arrives_unchanged() {
+        let dir = Path::new("/srv/a \"b\" \\ ${HOME} é/");
+        let text = template(Form::Local { dir }, "x").unwrap();
+        let config = Config::parse(&text, Path::new("drctl.toml"), &no_env).unwrap();
+        let expected = StoreUrl::File { dir: dir.join("west") };
+        assert_eq!(config.store("west").unwrap().url, expected);
+        assert!(template(Form::Local { dir: Path::new("relative") }, "x").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drctl.toml");
+        write_new(&path, "first").unwrap();
+        let e = write_new(&path, "second").unwrap_err();
+        assert_eq!(e.kind(), Kind::Usage);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+    }
+}

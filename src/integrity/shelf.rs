@@ -1,0 +1,284 @@
+//! The shelf: every snapshot of a database over all stores, and where each is whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+
+use super::history::{self, Place};
+use super::seal::Keys;
+use super::verified::{Depth, Record};
+use crate::error::{Error, Kind, Result};
+use crate::model::{GenerationId, Manifest, SnapshotId, Totals};
+use crate::store::ObjectStore;
+
+/// Manifests read at once from each store.
+const READERS: usize = 16;
+
+/// How a snapshot stands in one store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum State {
+    /// Its manifest, which is written last, is there and sealed.
+    Complete,
+    /// Its manifest is there and is not what was sealed.
+    Damaged { why: String },
+    /// Its manifest could not be read, or not be trusted.
+    Unverified { why: String },
+    /// It is not there, though its manifest elsewhere names this store.
+    Missing,
+    /// It is not there and was not to be.
+    Absent,
+    /// The store could not be reached.
+    Unreachable,
+}
+
+/// A snapshot's share in one store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Share {
+    pub store: String,
+    #[serde(flatten)]
+    pub state: State,
+    /// When a check of any depth last found it intact here; none also where damage stands.
+    pub verified: Option<DateTime<Utc>>,
+    /// A check found damage that still stands.
+    pub found_damaged: bool,
+}
+
+/// What a listing tells of a snapshot from its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    pub taken: DateTime<Utc>,
+    /// The stores that were to have it.
+    pub stores: Vec<String>,
+    pub totals: Totals,
+}
+
+/// One snapshot on the shelf.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shelved {
+    pub id: SnapshotId,
+    pub generation: GenerationId,
+    /// None: no store has a manifest that can be read.
+    pub facts: Option<Facts>,
+    /// In the order of the stores.
+    pub shares: Vec<Share>,
+}
+
+impl Shelved {
+    /// The stores that have it complete.
+    pub fn complete_in(&self) -> impl Iterator<Item = &str> {
+        self.shares.iter().filter(|s| s.state == State::Complete).map(|s| s.store.as_str())
+    }
+
+    /// When it began to be taken, or the moment it shows where the manifest tells.
+    pub fn taken(&self) -> DateTime<Utc> {
+        self.facts.as_ref().map_or_else(|| self.id.began(), |facts| facts.taken)
+    }
+}
+
+/// Every snapshot of one database.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shelf {
+    pub database: String,
+    /// Oldest first.
+    pub snapshots: Vec<Shelved>,
+    /// Stores that could not be listed, and why.
+    pub unreachable: Vec<(String, String)>,
+}
+
+/// One manifest as a store has it.
+type Seen = (Place, std::result::Result<Facts, State>);
+
+struct Shown {
+    store: String,
+    seen: Result<Vec<Seen>>,
+    record: Record,
+}
+
+async fn look(store: &Arc<dyn ObjectStore>, keys: &Keys, database: &str) -> Shown {
+    let seen = async {
+        let places = history::places(&**store, database).await?;
+        let reads = stream::iter(places).map(async |place| {
+            let read = history::read_manifest(&**store, keys, database, &place).await;
+            let facts = read.map(|m| Facts { taken: m.taken, stores: m.stores, totals: m.totals });
+            (place, facts.map_err(|e| state_of(&e)))
+        });
+        Ok(reads.buffered(READERS).collect().await)
+    };
+    let seen = seen.await;
+    // Without it nothing counts as verified.
+    let record = match &seen {
+        Ok(_) => Record::read(&**store, database).await.unwrap_or_default(),
+        Err(_) => Record::default(),
+    };
+    Shown { store: store.name().to_owned(), seen, record }
+}
+
+fn state_of(e: &Error) -> State {
+    match e.kind() {
+        Kind::Damaged => State::Damaged { why: e.one_line() },
+        _ => State::Unverified { why: e.one_line() },
+    }
+}
+
+/// Looks at every store at once. A store that cannot be listed is told of; only if none can is that
+/// an error.
+pub async fn shelf(stores: &[Arc<dyn ObjectStore>], keys: &Keys, database: &str) -> Result<Shelf> {
+    let shown = join_all(stores.iter().map(|store| look(store, keys, database))).await;
+    let mut unreachable = Vec::new();
+    let mut by_id: BTreeMap<SnapshotId, Shelved> = BTreeMap::new();
+    for Shown { store, seen, .. } in &shown {
+        match seen {
+            Err(e) => unreachable.push((store.clone(), e.one_line())),
+            Ok(seen) => {
+                for (place, facts) in seen {
+                    let shelved = by_id.entry(place.snapshot.clone()).or_insert_with(|| Shelved {
+                        id: place.snapshot.clone(),
+                        generation: place.generation.clone(),
+                        facts: None,
+                        shares: Vec::new(),
+                    });
+                    if let (None, Ok(facts)) = (&shelved.facts, facts) {
+                        shelved.facts = Some(facts.clone());
+                        shelved.generation = place.generation.clone();
+                    }
+                }
+            }
+        }
+    }
+    for shown in shown {
+        shelve(&mut by_id, shown);
+    }
+    if unreachable.len() == stores.len() && !stores.is_empty() {
+        let told = unreachable.iter().map(|(name, why)| format!("store `{name}`: {why}"));
+        return Err(Error::new(
+            Kind::Storage,
+            format!("no store could be listed: {}", told.collect::<Vec<_>>().join("; ")),
+        )
+        .hint("`drctl doctor` looks at each store"));
+    }
+    let snapshots = by_id.into_values().collect();
+    Ok(Shelf { database: database.to_owned(), snapshots, unreachable })
+}
+
+/// Adds one store's share to every snapshot.
+fn shelve(by_id: &mut BTreeMap<SnapshotId, Shelved>, shown: Shown) {
+    let Shown { store, seen, record } = shown;
+    let mut here: Option<BTreeMap<SnapshotId, State>> = seen.ok().map(|seen| {
+        let state = |facts: std::result::Result<Facts, State>| match facts {
+            Ok(_) => State::Complete,
+            Err(state) => state,
+        };
+        seen.into_iter().map(|(place, facts)| (place.snapshot, state(facts))).collect()
+    });
+    for shelved in by_id.values_mut() {
+        let named = shelved.facts.as_ref().is_some_and(|f| f.stores.contains(&store));
+        let state = match &mut here {
+            None => State::Unreachable,
+            Some(here) => here.remove(&shelved.id).unwrap_or_else(|| {
+                match named && !record.was_removed(&shelved.generation) {
+                    true => State::Missing,
+                    false => State::Absent,
+                }
+            }),
+        };
+        shelved.shares.push(Share {
+            store: store.clone(),
+            state,
+            verified: record.intact(&shelved.id, Depth::Listing),
+            found_damaged: record.is_damaged(&shelved.id),
+        });
+    }
+}
+
+impl Shelf {
+    /// The newest snapshot that is complete in some store.
+    pub fn latest(&self) -> Option<&Shelved> {
+        self.snapshots.iter().rfind(|s| s.complete_in().next().is_some())
+    }
+
+    /// Finds a snapshot by `latest`, its id, or the beginning of its id that no other shares.
+    ///
+    /// `Kind::Usage` with the nearest id if there is none, or with all candidates if several.
+    pub fn resolve(&self, text: &str) -> Result<&Shelved> {
+        if text == "latest" {
+            return self.latest().ok_or_else(|| self.nothing());
+        }
+        let mut found = self.snapshots.iter().filter(|s| s.id.as_str() == text);
+        if let Some(exact) = found.next() {
+            return Ok(exact);
+        }
+        let matching: Vec<&Shelved> = match text.is_empty() {
+            true => Vec::new(),
+            false => self.snapshots.iter().filter(|s| s.id.as_str().starts_with(text)).collect(),
+        };
+        match matching.as_slice() {
+            [one] => Ok(one),
+            [] if self.snapshots.is_empty() => Err(self.nothing()),
+            [] => {
+                let mut error = unknown(text, self.snapshots.iter().map(|s| s.id.as_str()));
+                if let [(store, why), ..] = self.unreachable.as_slice() {
+                    error = error.caused_by(format!("store `{store}` could not be asked: {why}"));
+                }
+                Err(error)
+            }
+            [first, .., last] => Err(Error::new(
+                Kind::Usage,
+                format!("{} snapshots begin with `{text}`", matching.len()),
+            )
+            .hint(format!("give more of the id: they run from {} to {}", first.id, last.id))),
+        }
+    }
+
+    fn nothing(&self) -> Error {
+        let what = format!("there is no complete snapshot of `{}` in any store", self.database);
+        let error = Error::new(Kind::Failed, what);
+        match self.unreachable.as_slice() {
+            [] => error.hint(format!("take one with `drctl snapshot {}`", self.database)),
+            [(store, why), ..] => {
+                error.caused_by(format!("store `{store}` could not be asked: {why}"))
+            }
+        }
+    }
+}
+
+/// The manifest of a snapshot, from the first store that gives a proven one.
+pub async fn manifest(
+    stores: &[Arc<dyn ObjectStore>],
+    keys: &Keys,
+    database: &str,
+    shelved: &Shelved,
+) -> Result<(Arc<dyn ObjectStore>, Manifest)> {
+    let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
+    let mut last = None;
+    for store in stores {
+        let complete =
+            shelved.shares.iter().any(|s| s.store == store.name() && s.state == State::Complete);
+        if complete {
+            match history::read_manifest(&**store, keys, database, &place).await {
+                Ok(manifest) => return Ok((Arc::clone(store), manifest)),
+                Err(e) => last = Some(e),
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| {
+        let what = format!("no store has a manifest of snapshot {} that can be read", shelved.id);
+        Error::new(Kind::Unverified, what).hint(format!("`drctl verify {database}` says why"))
+    }))
+}
+
+/// There is no such snapshot; the nearest id is suggested.
+pub fn unknown<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let nearest = known
+        .map(|id| (strsim::damerau_levenshtein(given, id), id))
+        .min_by_key(|(distance, id)| (*distance, std::cmp::Reverse(*id)));
+    let error = Error::new(Kind::Usage, format!("there is no snapshot `{given}`"));
+    match nearest {
+        Some((_, id)) => error.hint(format!("the nearest is `{id}`; `drctl list` shows all")),
+        None => error.hint("`drctl list` shows what there is"),
+    }
+}

@@ -13,7 +13,7 @@ use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
 use crate::snapshot::{self, readiness};
-use crate::store::{self, Holder, ObjectStore, Patience};
+use crate::store::{self, Holder, Lease, ObjectStore, Patience};
 
 /// A loaded configuration and what is made from it.
 pub struct App {
@@ -105,14 +105,68 @@ pub fn snapshot_lease(database: &str) -> String {
     format!("snapshot-{database}")
 }
 
-/// This process, as others are told who holds a lease; `purpose` goes on "to …".
-pub fn holder(purpose: impl Into<String>) -> Holder {
+impl App {
+    /// The databases meant by an optional argument: that one, or all of the configuration.
+    pub fn databases(&self, named: Option<&str>) -> Result<Vec<String>> {
+        match named {
+            Some(name) => Ok(vec![self.config.database(name)?.name.clone()]),
+            None => Ok(self.config.database_names().map(str::to_owned).collect()),
+        }
+    }
+
+    /// Takes a lease in the first of `stores` that can be reached. `Kind::LeaseHeld` names a holder.
+    pub async fn lease(
+        &self,
+        stores: &[Arc<dyn ObjectStore>],
+        name: &str,
+        purpose: &str,
+    ) -> Result<Lease> {
+        let mut failed = None;
+        for store in stores {
+            match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
+                Err(e) if e.kind() == Kind::Storage => failed = Some(e),
+                outcome => return outcome,
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::new(Kind::Usage, "the database has no store")))
+    }
+
+    /// The stores in the standby region, which must be there when it matters; if there is none, the
+    /// last one.
+    pub fn in_standby(&self, stores: &[Arc<dyn ObjectStore>]) -> Vec<Arc<dyn ObjectStore>> {
+        let standby = self.config.regions.standby.as_deref();
+        let there: Vec<_> =
+            stores.iter().filter(|s| Some(s.region()) == standby).map(Arc::clone).collect();
+        match there.is_empty() {
+            true => stores.last().map(Arc::clone).into_iter().collect(),
+            false => there,
+        }
+    }
+
+    /// The stores of a database, or the one of them that was named.
+    pub async fn stores_named(
+        &self,
+        database: &DatabaseConfig,
+        store: Option<&str>,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        match store {
+            None => self.stores_of(database).await,
+            Some(name) => Ok(vec![self.store(name).await?]),
+        }
+    }
+}
+
+/// How long a lease outlives the last sign of its holder.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// This process as the holder of a lease.
+pub fn holder(purpose: &str) -> Holder {
     Holder {
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),
-        // Only for people, so a user without a name is no failure.
-        user: whoami::username().unwrap_or_else(|_| "an unknown user".to_owned()),
-        purpose: purpose.into(),
+        user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
+        purpose: purpose.to_owned(),
+        process: store::lease::process::identity(),
     }
 }
 

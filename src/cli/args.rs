@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Disaster recovery for PostgreSQL in two AWS regions: snapshots into both, proof, restore.
@@ -25,6 +26,12 @@ pub enum Command {
     Init(Init),
     Doctor(Doctor),
     Snapshot(Snapshot),
+    List(List),
+    Show(Show),
+    Verify(Verify),
+    Restore(Restore),
+    Copy(Copy),
+    Prune(Prune),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -37,6 +44,12 @@ impl Command {
             Self::Init(_) => "init",
             Self::Doctor(_) => "doctor",
             Self::Snapshot(_) => "snapshot",
+            Self::List(_) => "list",
+            Self::Show(_) => "show",
+            Self::Verify(_) => "verify",
+            Self::Restore(_) => "restore",
+            Self::Copy(_) => "copy",
+            Self::Prune(_) => "prune",
             Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -145,6 +158,193 @@ pub struct Snapshot {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// List snapshots: how old, how large, and in which stores they are complete
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl list              every database
+  drctl list petforce     one database
+  drctl list --json | jq '.snapshots[-1]'
+
+Exit codes: 0 done; 4 a store could not be asked.")]
+pub struct List {
+    /// The database's name in the configuration; all if none is given
+    pub database: Option<String>,
+}
+
+/// Show what one snapshot holds, and what it leaves out
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl show latest
+  drctl show 20261122T134512Z-3f9a1c
+  drctl show 20261122T13              the beginning of an id is enough if no other shares it")]
+pub struct Show {
+    /// An id, the beginning of one, or `latest`
+    pub snapshot: String,
+    /// The database whose snapshot it is; needed where several are configured and `latest` is asked
+    #[arg(long)]
+    pub database: Option<String>,
+}
+
+/// Prove that what lies in the stores is what the manifests promise
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl verify                                   newest snapshot of every database, every store
+  drctl verify petforce --depth content          download, undo and count every row
+  drctl verify petforce --snapshot all --depth listing
+  drctl verify petforce --store west --depth content --sample 5%
+
+Depths:
+  listing    the manifest is sealed and every object is there with its size
+  checksums  the store's own SHA-256 of every object is the promised one; nothing is downloaded
+  content    every object is downloaded, hashed, undone, hashed again, and its rows are counted
+
+Exit codes: 0 intact; 3 something is missing or damaged; 4 something could not be looked at.")]
+pub struct Verify {
+    /// The database's name in the configuration; all if none is given
+    pub database: Option<String>,
+    /// `latest`, `all`, an id or the beginning of one
+    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
+    pub snapshot: String,
+    /// Only this store
+    #[arg(long)]
+    pub store: Option<String>,
+    /// How closely to look: listing, checksums or content
+    #[arg(long, default_value_t = Depth::default())]
+    pub depth: Depth,
+    /// Look at a share of the parts only, another one each time
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub sample: Option<f64>,
+    /// Processors to use [default: the database's jobs]
+    #[arg(long)]
+    pub jobs: Option<usize>,
+}
+
+/// Restore a snapshot into a database, and prove every row
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl restore petforce --to postgres://me@standby/petforce_restored --create
+  drctl restore petforce --to staging --snapshot 20261122T134512Z-3f9a1c
+  drctl restore petforce --to staging --store west --table petforce.invoices --table 'audit.*'
+  drctl restore petforce --to staging --replace --dry-run
+
+The target is a connection string or the name of a [target.NAME] of the configuration. It must be
+empty. With --create the database is made; with --replace the one that is there is dropped, but only
+once the restored one is proven. A configured source database is never written to. A password in a
+connection string can be seen by others on this machine: use a [target], ~/.pgpass or a service that
+needs none.
+
+Exit codes: 0 restored and every row proven; 3 the proof came out different; 1 failed.")]
+pub struct Restore {
+    /// The database's name in the configuration: whose snapshot to restore
+    pub database: String,
+    /// Where to: a connection string, or a target of the configuration
+    #[arg(long, value_name = "CONNINFO_OR_TARGET")]
+    pub to: String,
+    /// `latest`, an id or the beginning of one
+    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
+    pub snapshot: String,
+    /// Read from this store only [default: the nearest that has each object intact]
+    #[arg(long)]
+    pub store: Option<String>,
+    /// Only these tables: schema.name, with * and ?
+    #[arg(long, value_name = "PATTERN")]
+    pub table: Vec<String>,
+    /// Make the target database
+    #[arg(long, conflicts_with = "replace")]
+    pub create: bool,
+    /// Replace the target database by the restored one, once that is proven
+    #[arg(long)]
+    pub replace: bool,
+    /// What to do about roles that the target does not have
+    #[arg(long, value_enum, default_value_t = MissingRoles::Refuse)]
+    pub roles: MissingRoles,
+    /// Connections that load, prove and build indexes [default: the database's jobs]
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Gather planner statistics at the end
+    #[arg(long)]
+    pub analyze: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to do about missing roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum MissingRoles {
+    /// Refuse before anything is changed, naming all of them
+    Refuse,
+    /// Make them, without login and without privileges of their own
+    Create,
+    /// Go on without them: what they own belongs to you, what they were granted is left out
+    Skip,
+}
+
+/// Copy snapshots from one store to another
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl copy petforce --from east --to west                  what the newest snapshot lacks in west
+  drctl copy petforce --from east --to west --snapshot all
+  drctl copy petforce --from east --to archive --dry-run
+
+It creates objects and never changes one, so it can be stopped and run again at any time.
+
+Exit codes: 0 complete; 3 something was damaged and not copied; 4 something could not be read.")]
+pub struct Copy {
+    /// The database's name in the configuration
+    pub database: String,
+    /// The store to read from
+    #[arg(long)]
+    pub from: String,
+    /// The store to write to
+    #[arg(long)]
+    pub to: String,
+    /// `latest`, `all`, an id or the beginning of one
+    #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
+    pub snapshot: String,
+    /// Show what would be copied, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Remove generations of which every snapshot has expired
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl prune petforce --dry-run    what would go, what stays, and why
+  drctl prune                       every database
+
+A generation goes as a whole, when `keep` wants none of its snapshots. The newest generation, one
+that changed within 24 hours, the last good snapshot of a store, and a generation whose newest
+snapshot was never verified in that store always stay.
+
+Exit codes: 0 done; 1 something could not be removed; 5 another prune runs.")]
+pub struct Prune {
+    /// The database's name in the configuration; all if none is given
+    pub database: Option<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `5%` or `5`, above 0 and up to 100, as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    let number: f64 = text
+        .trim_end_matches('%')
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is not a percentage such as `5%`"))?;
+    match number > 0.0 && number <= 100.0 {
+        true => Ok(number / 100.0),
+        false => Err("a sample is above 0% and up to 100%".to_owned()),
+    }
 }
 
 /// The whole command line, for completions and the manual page.

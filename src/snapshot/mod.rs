@@ -1,12 +1,14 @@
 //! Snapshots: from a database into stores. The logical engine reads rows through COPY.
 
 mod cache;
+pub mod copying;
 mod lane;
 mod logical;
 mod opening;
 pub mod profile;
+pub mod prune;
 pub mod readiness;
 pub mod retention;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Preview, Ranges, Request, dry_run, take};
+pub use logical::{Outcome, Preview, Ranges, Request, dry_run, matches, take};

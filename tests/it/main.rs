@@ -4,8 +4,14 @@
 mod lab;
 
 mod architecture;
+mod change_detection;
+mod change_detection_history;
+mod crash;
 mod doctor;
 mod lab_works;
 mod postgres_connect;
+mod restore;
+mod snapshot_faults;
 mod store;
+mod taking;
 mod unlock;

@@ -35,6 +35,7 @@ async fn taken(home: &Folder) -> Lease {
         pid: 4711,
         user: "cron".to_owned(),
         purpose: "take a snapshot of petforce".to_owned(),
+        process: None,
     };
     let store = east(home).await;
     Lease::acquire(store, "snapshot-petforce", holder, Duration::from_secs(60)).await.unwrap()

@@ -139,7 +139,7 @@ impl Done {
 }
 
 /// The parts and bases that a list names.
-fn tasks(list: &PartList) -> impl Iterator<Item = Task> + '_ {
+pub fn tasks(list: &PartList) -> impl Iterator<Item = Task> + '_ {
     list.parts.iter().map(part_task).chain(list.bases.iter().map(base_task))
 }
 

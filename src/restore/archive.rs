@@ -75,6 +75,16 @@ impl Archive {
         Ok(script::named(&String::from_utf8_lossy(&output.stdout)))
     }
 
+    /// The statements about the database itself, rewritten from the source's name to `to`.
+    pub async fn about_database(&self, source: &str, to: &str) -> Result<Vec<String>> {
+        let list = self.write_list("database.list", &self.contents.list_of_database())?;
+        let mut command = self.program.bare_command();
+        command.args(["--create", "--file=-"]).arg("--use-list").arg(list).arg(&self.file);
+        let output =
+            programs::run(command).await.map_err(|e| e.during("read the schema archive"))?;
+        Ok(script::about_database(&String::from_utf8_lossy(&output.stdout), source, to))
+    }
+
     fn write_list(&self, name: &str, lines: &str) -> Result<PathBuf> {
         let path = self.dir.path().join(name);
         std::fs::write(&path, lines)
@@ -114,7 +124,7 @@ impl Archive {
         let mut skipped = Vec::new();
         let mut harmful = Vec::new();
         for error in errors {
-            match complaints::harmless(&error, &self.contents, run.provided, run.without_roles) {
+            match complaints::harmless(&error, run.provided, run.without_roles) {
                 Some(s) => skipped.push(s),
                 None => harmful.push(error),
             }
@@ -131,12 +141,9 @@ impl Archive {
     fn failed(&self, name: &str, errors: &[Complaint], status: &str) -> Error {
         let mut lines = String::new();
         for error in errors.iter().take(SHOWN) {
-            let place = error.entry.and_then(|id| self.contents.entry(id));
-            let place = place.map(|e| e.label() + ": ").unwrap_or_default();
-            let message = error.message.trim_start_matches("could not execute query: ");
-            lines.push_str(&format!("\n  {place}{message}"));
-            if let Some(statement) = error.more.lines().find(|l| l.starts_with("Command was: ")) {
-                lines.push_str(&format!("\n    {statement}"));
+            lines.push_str(&format!("\n  {}", error.message));
+            if !error.attempt().is_empty() {
+                lines.push_str(&format!("\n    in: {}", error.attempt()));
             }
         }
         if errors.len() > SHOWN {

@@ -154,7 +154,7 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         extensions,
         provided_schemas: provided
             .iter()
-            .filter(|s| archive.contents.has_schema_entries(s))
+            .filter(|s| archive.contents.makes_schema(s))
             .cloned()
             .collect(),
         warnings,
@@ -239,7 +239,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.begin("part lists");
     let chosen = chosen_tables(request, &archive);
     let sequences = chosen_sequences(request, &archive);
-    let loads = table_loads(&chosen, &objects, everything).await?;
+    let loads = table_loads(&chosen, &objects, &archive, &provided).await?;
     announce(request, &chosen);
 
     phases.begin("definitions");
@@ -273,17 +273,16 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         // The provider's tables have their triggers and foreign keys already.
         false => "SET session_replication_role = replica",
     };
-    let load =
-        Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
-    load.run(&place.info, manifest, request.jobs, work).await?;
+    let (format, jobs) = (manifest.row_format, request.jobs);
+    let load = Load::new(loads, Arc::clone(&objects), format, jobs, Arc::clone(&request.sink));
+    load.run(&place.info, manifest, jobs, work).await?;
     let session = finishing::plain(&place.info).await?;
     finishing::set_sequences(&session, &sequences).await?;
 
     // Before indexes and constraints: those change no row, and the rows are still in the cache.
     phases.begin("proof");
     announce(request, &chosen);
-    let through_root = everything;
-    let claim = Claim { manifest, tables: chosen.clone(), through_root };
+    let claim = Claim { manifest, tables: chosen.clone() };
     let mut differences =
         proof::rows(&place.info, &claim, request.jobs, Arc::clone(&request.sink)).await?;
     differences.extend(proof::sequences(&place.info, &sequences).await?);
@@ -343,7 +342,11 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     }
     session.close().await;
     phases.begin("name");
-    let (target, left_over) = place.settle().await?;
+    let properties = match everything && place.is_new() {
+        true => archive.about_database(&manifest.source.database, place.info.database()).await?,
+        false => Vec::new(),
+    };
+    let (target, left_over) = place.settle(&properties).await?;
     phases.end();
     advice.extend(left_over);
     if !superuser {
@@ -359,13 +362,16 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
 async fn table_loads(
     chosen: &[&Table],
     objects: &Objects,
-    everything: bool,
+    archive: &Archive,
+    provided: &[String],
 ) -> Result<Vec<TableLoad>> {
     use futures_util::{StreamExt as _, TryStreamExt as _, stream};
     stream::iter(chosen)
         .map(async |table| {
             let list = objects.list(table).await?;
-            Ok(TableLoad::new((*table).clone(), list, everything))
+            let ours =
+                archive.contents.chooses(table.oid) && !provided.contains(&table.name.schema);
+            Ok(TableLoad::new((*table).clone(), list, ours))
         })
         .buffered(8)
         .try_collect()

@@ -14,3 +14,4 @@ mod restore;
 mod snapshot_faults;
 mod store;
 mod taking;
+mod unlock;

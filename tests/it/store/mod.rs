@@ -97,6 +97,7 @@ async fn multipart_of_wrong_bytes_leaves_nothing(store: &S3Store) {
 
 async fn leases_hold(store: &Arc<S3Store>) {
     let holder = |pid| Holder {
+        process: None,
         host: "db1".to_owned(),
         pid,
         user: "ops".to_owned(),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use crate::config::{Config, DatabaseConfig, StoreUrl};
+use crate::config::{Config, DatabaseConfig};
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
 use crate::snapshot::{self, readiness};
-use crate::store::{self, FileStore, ObjectStore, Patience, Retrying, S3Store};
+use crate::store::{self, Holder, Lease, ObjectStore, Patience};
 
 /// A loaded configuration and what is made from it.
 pub struct App {
@@ -48,12 +48,7 @@ impl App {
 
     /// As `store`, given up soon: for looks at stores that may be gone.
     pub async fn store_in_haste(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
-        let config = self.config.store(name)?;
-        let store: Arc<dyn ObjectStore> = match &config.url {
-            StoreUrl::File { dir } => Arc::new(FileStore::new(&config.name, &config.region, dir)),
-            StoreUrl::S3 { .. } => Arc::new(S3Store::connect(config).await?),
-        };
-        Ok(Arc::new(Retrying::new(store, Patience::brief())))
+        Ok(store::open_with(self.config.store(name)?, Patience::brief()).await?)
     }
 
     /// A request for a look at everything that a snapshot of `databases` needs; each step may take
@@ -114,6 +109,35 @@ impl App {
         }
     }
 
+    /// Takes a lease in the first of `stores` that can be reached. `Kind::LeaseHeld` names a holder.
+    pub async fn lease(
+        &self,
+        stores: &[Arc<dyn ObjectStore>],
+        name: &str,
+        purpose: &str,
+    ) -> Result<Lease> {
+        let mut failed = None;
+        for store in stores {
+            match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
+                Err(e) if e.kind() == Kind::Storage => failed = Some(e),
+                outcome => return outcome,
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::new(Kind::Usage, "the database has no store")))
+    }
+
+    /// The stores in the standby region, which must be there when it matters; if there is none, the
+    /// last one.
+    pub fn in_standby(&self, stores: &[Arc<dyn ObjectStore>]) -> Vec<Arc<dyn ObjectStore>> {
+        let standby = self.config.regions.standby.as_deref();
+        let there: Vec<_> =
+            stores.iter().filter(|s| Some(s.region()) == standby).map(Arc::clone).collect();
+        match there.is_empty() {
+            true => stores.last().map(Arc::clone).into_iter().collect(),
+            false => there,
+        }
+    }
+
     /// The stores of a database, or the one of them that was named.
     pub async fn stores_named(
         &self,
@@ -124,6 +148,26 @@ impl App {
             None => self.stores_of(database).await,
             Some(name) => Ok(vec![self.store(name).await?]),
         }
+    }
+}
+
+/// How long a lease outlives the last sign of its holder.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// The name of the lease that a snapshot of `database` takes.
+pub fn snapshot_lease(database: &str) -> String {
+    format!("snapshot-{database}")
+}
+
+/// This process, as others are told who holds a lease; `purpose` goes on "to …".
+pub fn holder(purpose: impl Into<String>) -> Holder {
+    Holder {
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        // Only for people, so a user without a name is no failure.
+        user: whoami::username().unwrap_or_else(|_| "an unknown user".to_owned()),
+        purpose: purpose.into(),
+        process: store::lease::process::identity(),
     }
 }
 

@@ -2,12 +2,19 @@
 
 mod args;
 mod completions;
+mod copy;
 mod doctor;
 mod init;
+mod list;
 mod manual;
+mod prune;
 mod render;
+mod restore;
 mod screen;
+mod show;
 mod snapshot;
+mod unlock;
+mod verify;
 
 pub use args::command;
 use args::{Cli, Command};
@@ -34,9 +41,13 @@ pub fn main() -> ExitCode {
     let json = cli.json;
     let name = cli.command.name();
     let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = run(cli) => outcome,
-            stopped = stopped() => Err(stopped),
+        // What holds a lease gives it back when it is told to stop.
+        match &cli.command {
+            Command::Snapshot(_) | Command::Prune(_) => run(cli).await,
+            _ => tokio::select! {
+                outcome = run(cli) => outcome,
+                stopped = stopped() => Err(stopped),
+            },
         }
     });
     // Work on other threads must not hold up the exit.
@@ -63,8 +74,15 @@ async fn run(cli: Cli) -> crate::error::Result<render::Done> {
     match &cli.command {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
+        Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),
         Command::Snapshot(args) => snapshot::run(&cli, args).await,
+        Command::List(args) => list::run(&cli, args).await,
+        Command::Show(args) => show::run(&cli, args).await,
+        Command::Verify(args) => verify::run(&cli, args).await,
+        Command::Restore(args) => restore::run(&cli, args).await,
+        Command::Copy(args) => copy::run(&cli, args).await,
+        Command::Prune(args) => prune::run(&cli, args).await,
     }
 }

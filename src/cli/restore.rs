@@ -135,9 +135,10 @@ fn plan(plan: &RestorePlan) -> Done {
         text.push_str(&format!("Roles that the target does not have: {roles}\n"));
     }
     for gap in &plan.extensions {
-        let there = gap.available.as_deref().map_or("is not available".to_owned(), |v| {
-            format!("would be installed as {v}")
-        });
+        let there = gap
+            .available
+            .as_deref()
+            .map_or("is not available".to_owned(), |v| format!("would be installed as {v}"));
         text.push_str(&format!("Extension {} {}: {there} on the target\n", gap.name, gap.version));
     }
     if !plan.provided_schemas.is_empty() {
@@ -148,7 +149,10 @@ fn plan(plan: &RestorePlan) -> Done {
         text.push_str(&format!("Warning: {warning}\n"));
     }
     for refusal in &plan.refusals {
-        text.push_str(&format!("It would be REFUSED: {}\n  Hint: {}\n", refusal.what, refusal.hint));
+        text.push_str(&format!(
+            "It would be REFUSED: {}\n  Hint: {}\n",
+            refusal.what, refusal.hint
+        ));
     }
     let code = if plan.refusals.is_empty() { 0 } else { Kind::Failed.exit_code() };
     let mut fields = serde_json::to_value(plan).unwrap_or(Value::Null);
@@ -182,7 +186,10 @@ fn done(restored: &Restored, seconds: f64) -> Done {
         Proof::Different(differences) => {
             text.push_str("Proof: DIFFERENT from what was snapshotted:\n");
             for d in differences {
-                text.push_str(&format!("  {}: expected {}, found {}\n", d.what, d.expected, d.found));
+                text.push_str(&format!(
+                    "  {}: expected {}, found {}\n",
+                    d.what, d.expected, d.found
+                ));
             }
             ("different", json!(differences), Kind::Damaged.exit_code())
         }

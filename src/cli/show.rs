@@ -29,8 +29,7 @@ pub async fn run(cli: &Cli, args: &Show) -> Result<Done> {
                 continue;
             }
         };
-        let place =
-            Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
+        let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
         let mut failed = None;
         for store in &stores {
             match history::read_manifest(&**store, &keys, name, &place).await {
@@ -106,7 +105,8 @@ fn text(m: &Manifest, shelved: &Shelved) -> String {
     for (name, value) in head {
         text.push_str(&format!("{name:<12}{value}\n"));
     }
-    let mut rows = vec![["\n  TABLE", "ROWS", "BYTES", "STORED", "PARTS"].map(str::to_owned).into()];
+    let mut rows =
+        vec![["\n  TABLE", "ROWS", "BYTES", "STORED", "PARTS"].map(str::to_owned).into()];
     for t in &m.tables {
         rows.push(vec![
             format!("  {}", t.name),

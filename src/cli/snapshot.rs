@@ -7,8 +7,9 @@ use serde_json::json;
 use super::args::{Cli, Snapshot};
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
-use crate::app::App;
+use crate::app::{self, App};
 use crate::error::{Error, Kind, Result};
+use crate::model::Level;
 use crate::snapshot::{self, Outcome, Preview};
 
 pub async fn run(cli: &Cli, args: &Snapshot) -> Result<Done> {
@@ -19,16 +20,25 @@ pub async fn run(cli: &Cli, args: &Snapshot) -> Result<Done> {
     if args.dry_run {
         return Ok(preview(&args.database, &snapshot::dry_run(&request).await?));
     }
+    let purpose = format!("take a snapshot of {}", args.database);
+    let name = app::snapshot_lease(&args.database);
+    let lease = app.lease(&request.stores, &name, &purpose).await?;
     let deadline = request.config.deadline;
-    let outcome =
-        tokio::time::timeout(deadline, snapshot::take(&request)).await.map_err(|_| {
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(deadline, snapshot::take(&request)) => outcome.map_err(|_| {
             let limit = humantime::format_duration(deadline);
-            Error::new(
-                Kind::Failed,
-                format!("snapshot of `{}` took longer than {limit}", args.database),
-            )
-            .hint("parts that arrived are reused by the next run; raise `deadline` or `jobs`")
-        })??;
+            let what = format!("snapshot of `{}` took longer than {limit}", args.database);
+            Error::new(Kind::Failed, what)
+                .hint("parts that arrived are reused by the next run; raise `deadline` or `jobs`")
+        }),
+        stopped = super::stopped() => Err(stopped),
+    };
+    // Two at once would be wasteful, not harmful, so a lease that was lost or cannot be given back
+    // does not undo the snapshot.
+    if let Err(e) = lease.release().await {
+        request.sink.notice(Level::Warning, e.one_line());
+    }
+    let outcome = outcome??;
     Ok(done(&outcome, begun.elapsed().as_secs_f64()))
 }
 

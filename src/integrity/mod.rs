@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod hashing;
 pub mod history;
+pub mod large_objects;
 pub mod lists;
 pub mod rows;
 pub mod seal;

@@ -95,9 +95,120 @@ pub fn binary_row_end(bytes: &[u8], at: usize) -> RowEnd {
     if at > bytes.len() { RowEnd::More } else { RowEnd::At(at) }
 }
 
+/// Counts and digests a COPY stream as it arrives, cut at no particular place.
+pub struct Counter {
+    format: RowFormat,
+    sum: Tally,
+    /// The beginning of a row whose end has not come yet.
+    rest: Vec<u8>,
+    /// Binary: how far the stream is.
+    header: bool,
+    trailer: bool,
+}
+
+impl Counter {
+    pub fn new(format: RowFormat) -> Self {
+        let header = format == RowFormat::Binary;
+        Self { format, sum: Tally::default(), rest: Vec::new(), header, trailer: false }
+    }
+
+    pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
+        if self.rest.is_empty() {
+            // The server sends row by row, so this is nearly always all of it.
+            let used = self.count(chunk)?;
+            self.rest.extend_from_slice(&chunk[used..]);
+        } else {
+            self.rest.extend_from_slice(chunk);
+            let rest = std::mem::take(&mut self.rest);
+            let used = self.count(&rest)?;
+            self.rest = rest;
+            self.rest.drain(..used);
+        }
+        Ok(())
+    }
+
+    /// Counts the whole rows at the front; gives how many bytes they take.
+    fn count(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self.format {
+            RowFormat::Text => {
+                let whole = match bytes.last() {
+                    Some(b'\n') => bytes.len(),
+                    _ => memchr::memrchr(b'\n', bytes).map_or(0, |i| i + 1),
+                };
+                self.sum.add(tally(RowFormat::Text, &bytes[..whole])?);
+                Ok(whole)
+            }
+            RowFormat::Binary => {
+                let mut at = 0;
+                if self.header {
+                    if bytes.len() < BINARY_HEADER.len() {
+                        return Ok(0);
+                    }
+                    if !bytes.starts_with(BINARY_HEADER) {
+                        return Err(damaged("it does not begin with the COPY signature"));
+                    }
+                    (self.header, at) = (false, BINARY_HEADER.len());
+                }
+                while !self.trailer {
+                    match binary_row_end(bytes, at) {
+                        RowEnd::At(end) => {
+                            self.sum.digest.add_row(&bytes[at..end]);
+                            self.sum.rows += 1;
+                            at = end;
+                        }
+                        RowEnd::Trailer => {
+                            (self.trailer, at) = (true, at + BINARY_TRAILER.len());
+                        }
+                        RowEnd::More => break,
+                    }
+                }
+                Ok(at)
+            }
+        }
+    }
+
+    /// What the whole stream came to.
+    pub fn finish(self) -> Result<Tally> {
+        let ended = self.format == RowFormat::Text || self.trailer;
+        match self.rest.is_empty() && ended {
+            true => Ok(self.sum),
+            false => Err(damaged("its last row has no end")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_stream_counts_like_its_whole(
+            rows in proptest::collection::vec(proptest::collection::vec(32u8..127, 0..60), 0..60),
+            step in 1usize..200,
+        ) {
+            let text: Vec<u8> = rows.iter().flat_map(|r| [r.as_slice(), b"\n"].concat()).collect();
+            let mut binary = BINARY_HEADER.to_vec();
+            for r in &rows {
+                binary.extend_from_slice(&[0, 1]);
+                binary.extend_from_slice(&(r.len() as u32).to_be_bytes());
+                binary.extend_from_slice(r);
+            }
+            binary.extend_from_slice(BINARY_TRAILER);
+            for (format, bytes) in [(RowFormat::Text, &text), (RowFormat::Binary, &binary)] {
+                let count = |bytes: &[u8]| {
+                    let mut counter = Counter::new(format);
+                    bytes.chunks(step).try_for_each(|c| counter.push(c))?;
+                    counter.finish()
+                };
+                prop_assert_eq!(count(bytes).unwrap(), tally(format, bytes).unwrap());
+                if !bytes.is_empty() {
+                    prop_assert!(count(&bytes[..bytes.len() - 1]).is_err());
+                }
+            }
+        }
+    }
 
     #[test]
     fn text_rows_are_lines() {

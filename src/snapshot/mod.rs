@@ -11,4 +11,4 @@ pub mod readiness;
 pub mod retention;
 
 pub use cache::Cache;
-pub use logical::{Outcome, Preview, Ranges, Request, dry_run, take};
+pub use logical::{Outcome, Preview, Ranges, Request, dry_run, matches, take};

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
 use crate::model::{GenerationId, Level, Manifest, RowFormat, Sink};
-use crate::store::ObjectStore;
+use crate::store::{ObjectStore, marker};
 
 /// One store as it was found.
 pub struct Opened {
@@ -20,15 +20,27 @@ pub struct Opened {
     pub newest_generation: Option<GenerationId>,
 }
 
-/// Looks at every store at once. Manifests that cannot be proven are told and passed over.
+/// What a store without a repository marker is marked with.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    pub now: DateTime<Utc>,
+    pub random: u128,
+}
+
+/// Looks at every store at once; with a mark, marks those that are new. Manifests that cannot be proven are told and passed over.
 pub async fn open(
     stores: &[Arc<dyn ObjectStore>],
     keys: &Keys,
     database: &str,
+    mark: Option<Mark>,
     sink: &dyn Sink,
 ) -> Vec<Opened> {
     join_all(stores.iter().map(async |store| {
         let look = async {
+            match mark {
+                Some(Mark { now, random }) => drop(marker::ensure(&**store, now, random).await?),
+                None => drop(marker::find(&**store).await?),
+            }
             let (newest, broken) = history::newest(&**store, keys, database).await?;
             for (place, e) in &broken {
                 sink.notice(

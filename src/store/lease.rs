@@ -4,6 +4,7 @@
 //! its time now. The clocks of the holders do not matter.
 
 mod keeper;
+pub mod process;
 mod record;
 
 use std::sync::Arc;
@@ -49,6 +50,10 @@ impl Lease {
             let (fence, condition) = match &found {
                 None => (1, Condition::Absent),
                 Some(found) => match found.info(now).standing {
+                    // Its process has ended without a word; nobody will renew it.
+                    Standing::Held { .. } if process::is_gone(&found.record.holder) => {
+                        (found.record.fence + 1, Condition::Matches(found.etag.clone()))
+                    }
                     Standing::Held { .. } => return Err(found.held(&*store, now)),
                     // The number grows with every holder, so that what an old one still sends can
                     // be told from what the new one sends.

@@ -138,6 +138,19 @@ pub enum Put {
 /// Bytes as they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
+/// What `refuses_damage` sends, and what it promises.
+pub(super) const DAMAGED: &[u8] = b"these bytes were sent";
+pub(super) const PROMISED: &[u8] = b"those bytes were promised";
+
+/// Whether the answer to damaged bytes is that the store will not have them.
+pub(super) fn refused(answer: Result<Put>) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(false),
+        Err(e) if matches!(e.class, Class::Corrupt | Class::Permanent) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
 /// One place for objects. Keys are relative to the store's prefix, use `/`, and never begin with it.
 ///
 /// Every implementation passes the conformance suite in `store/conformance.rs`.
@@ -205,6 +218,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         _sha256: Digest,
     ) -> Result<Option<Put>> {
         Ok(None)
+    }
+
+    /// Whether the store itself refuses bytes that are not those that were promised, found out by
+    /// sending such bytes to `key`, where no object is. A store that does not refuse keeps them.
+    async fn refuses_damage(&self, key: &str) -> Result<bool> {
+        let (sent, promised) = (Bytes::from_static(DAMAGED), Digest::of(PROMISED));
+        refused(self.put_if(key, sent, promised, Condition::Absent).await)
     }
 
     /// For `copy_within`: lets an adapter recognise its own kind.

@@ -10,6 +10,8 @@ mod crash;
 mod doctor;
 mod lab_works;
 mod postgres_connect;
+mod restore;
 mod snapshot_faults;
 mod store;
 mod taking;
+mod unlock;

@@ -23,9 +23,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 pub use self::bench::Benches;
-pub use self::inventory::{Held, Inventory, Other};
 pub use self::bench::Task;
 pub use self::generation::tasks;
+pub use self::inventory::{Held, Inventory, Other};
 pub use self::looking::{Fault, listed, listed_part};
 pub use self::promise::{Names, Promise, TableLine};
 pub use self::sample::Sample;

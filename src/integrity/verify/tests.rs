@@ -493,3 +493,29 @@ async fn a_record_that_cannot_be_written_is_told_and_nothing_else() {
     );
     assert!(told);
 }
+
+#[tokio::test]
+async fn parts_by_the_ten_thousand_are_listed_and_a_lost_one_is_found() {
+    let now = chrono::Utc::now();
+    let mut store = synthetic::millions(now, 5, 10_000).await.unwrap();
+    let check = |store: synthetic::Millions| VerifyRequest {
+        database: synthetic::DATABASE.to_owned(),
+        stores: vec![Arc::new(store)],
+        which: Which::Latest,
+        depth: Depth::Listing,
+        sample: Sample::ALL,
+        jobs: 2,
+        keys: Keys::default(),
+        sink: Arc::new(Silent),
+        now,
+    };
+    let report = verify(&check(store.clone())).await.unwrap();
+    assert_eq!(report.findings, vec![]);
+    assert_eq!(report.checked_objects, 50_000 + 5 + 2);
+    let lost = store.lose(31_415);
+    let key = keys::part_key(synthetic::DATABASE, store.generation(), lost);
+    let report = verify(&check(store)).await.unwrap();
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].kind, FindingKind::Missing);
+    assert_eq!(report.findings[0].part, Some(key));
+}

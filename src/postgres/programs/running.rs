@@ -1,7 +1,7 @@
 //! Running a program to its end, with its last words.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -15,6 +15,16 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// The last 64 KiB.
     pub stderr: String,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    /// The last 64 KiB.
+    pub stderr: String,
+    /// There was more.
+    pub stderr_cut: bool,
 }
 
 /// A program under way. Dropping it ends the program.
@@ -57,17 +67,27 @@ impl Running {
     }
 
     /// Waits for the end and gives what it wrote to stderr; an exit status other than 0 is an error.
-    pub async fn finish(mut self) -> Result<String> {
-        let what = || format!("run {}", self.name);
-        let status = self.child.wait().await.attempt(Kind::Program, what)?;
-        let stderr = self.stderr.await.unwrap_or_default().into_text();
+    pub async fn finish(self) -> Result<String> {
+        let name = self.name.clone();
+        let Ended { status, stderr, .. } = self.ended().await?;
         if status.success() {
             return Ok(stderr);
         }
         // Arguments are not shown: they say little, and stderr says it better.
         let said = stderr.trim();
         let cause = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
-        Err(Error::new(Kind::Program, format!("run {}", self.name)).caused_by(cause))
+        Err(Error::new(Kind::Program, format!("run {name}")).caused_by(cause))
+    }
+
+    /// Waits for the end, whatever the exit status: for programs whose errors have degrees.
+    pub async fn ended(mut self) -> Result<Ended> {
+        let what = || format!("run {}", self.name);
+        // What nobody has taken is not read, so nothing must be left to fill the pipe.
+        drop(self.child.stdout.take());
+        let status = self.child.wait().await.attempt(Kind::Program, what)?;
+        let tail = self.stderr.await.unwrap_or_default();
+        let stderr_cut = tail.cut || tail.bytes.len() > Tail::KEPT;
+        Ok(Ended { status, stderr: tail.into_text(), stderr_cut })
     }
 }
 

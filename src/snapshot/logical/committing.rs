@@ -14,10 +14,10 @@ use super::table::Finished;
 use super::worker::{self, Floor};
 use super::{Outcome, Request, Start};
 use crate::error::{Attempt, Error, Kind, Result};
-use crate::integrity::{codec, rows, seal};
+use crate::integrity::{codec, large_objects, seal};
 use crate::model::{
     Digest, Event, Extension, FORMAT, LargeObjects, Level, Manifest, MaterializedView, PartName,
-    Role, RowFormat, Sequence, SnapshotId, StoreOutcome, Table, Totals,
+    Role, Sequence, SnapshotId, StoreOutcome, Table, Totals,
 };
 use crate::postgres::catalog;
 use crate::snapshot::lane::{self, Lane};
@@ -39,34 +39,10 @@ pub async fn surroundings(source: &Source) -> Result<Surroundings> {
     let session = source.worker().await?;
     Ok(Surroundings {
         sequences: catalog::sequence_values(&session, &source.scope.sequences).await?,
-        large_objects: large_objects(&session).await?,
+        large_objects: large_objects::read(&session).await?,
         extensions: catalog::extensions(&session).await?,
         roles: catalog::roles(&session).await?,
     })
-}
-
-/// Counts and digests large objects; their contents travel in the schema archive.
-pub async fn large_objects(session: &crate::postgres::Session) -> Result<LargeObjects> {
-    let objects = catalog::large_object_count(session).await?;
-    if objects == 0 {
-        return Ok(LargeObjects::default());
-    }
-    let sql = format!("COPY ({}) TO STDOUT", catalog::large_objects_query());
-    let mut copy = session.copy_out(&sql, "large objects").await.map_err(|e| {
-        e.hint(
-            "the role needs SELECT on every large object, or be a superuser; RDS and Supabase: \
-                GRANT SELECT ON LARGE OBJECT …",
-        )
-    })?;
-    let mut sum = rows::Tally::default();
-    let mut rest = Vec::new();
-    while let Some(chunk) = copy.next().await? {
-        rest.extend_from_slice(&chunk);
-        let whole = memchr::memrchr(b'\n', &rest).map_or(0, |i| i + 1);
-        sum.add(rows::tally(RowFormat::Text, &rest[..whole])?);
-        rest.drain(..whole);
-    }
-    Ok(LargeObjects { objects, chunks: sum.rows, row_digest: sum.digest })
 }
 
 /// A list ready to be put.

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use self::committing::Gathered;
 use self::plan::TablePlan;
+pub use self::plan::matches;
 use self::source::Source;
 use self::table::TableWork;
 use self::worker::{Floor, StartAfresh};
@@ -30,7 +31,8 @@ use crate::config::DatabaseConfig;
 use crate::error::{Error, Kind, Result};
 use crate::integrity::seal::Keys;
 use crate::model::{
-    Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome, TableName,
+    Digest, Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome,
+    TableName,
 };
 use crate::postgres::{Conninfo, Program, Tool, catalog, check_pooling};
 use crate::store::ObjectStore;
@@ -96,6 +98,15 @@ pub async fn take(request: &Request) -> Result<Outcome> {
 fn asks_for_fresh_start(e: &Error) -> bool {
     let first = e as &(dyn std::error::Error + 'static);
     std::iter::successors(Some(first), |e| e.source()).any(|e| e.is::<StartAfresh>())
+}
+
+/// What new stores are marked with: an id that no other run would make.
+fn mark(request: &Request) -> opening::Mark {
+    let seed =
+        format!("{} {} {} {}", request.project, request.config.name, request.now, request.random);
+    let mut id = [0; 16];
+    id.copy_from_slice(&Digest::of(seed.as_bytes()).as_bytes()[..16]);
+    opening::Mark { now: request.now, random: u128::from_be_bytes(id) }
 }
 
 /// The course of a run, its stores and the snapshot that it builds upon.
@@ -173,7 +184,7 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
         at: request.now,
     });
     let (opened, opened_source) = tokio::join!(
-        opening::open(&request.stores, &request.keys, &config.name, &**sink),
+        opening::open(&request.stores, &request.keys, &config.name, Some(mark(request)), &**sink),
         open_source(request),
     );
     let start = start(request, opened, full);
@@ -315,7 +326,7 @@ fn may_probe(
 pub async fn dry_run(request: &Request) -> Result<Preview> {
     let config = &request.config;
     let (opened, opened_source) = tokio::join!(
-        opening::open(&request.stores, &request.keys, &config.name, &*request.sink),
+        opening::open(&request.stores, &request.keys, &config.name, None, &*request.sink),
         open_source(request),
     );
     let every = chrono::TimeDelta::from_std(config.full_every).unwrap_or(chrono::TimeDelta::MAX);

@@ -1,24 +1,31 @@
 //! What an error of the file system means for the caller.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
-
-use rustix::io::Errno;
 
 use super::super::port::{Class, StoreError};
 
 /// The store's error for `e`, met while doing `act` ("write", "read") to `path`.
 pub(super) fn failure(act: &str, path: &Path, e: io::Error) -> StoreError {
-    let (class, hint) = match Errno::from_io_error(&e) {
+    // By kind, not by number: tempfile wraps errors and keeps only the kind.
+    let (class, hint) = match e.kind() {
         // A component that is a file: there can be nothing below it.
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => (Class::NotFound, None),
-        Some(Errno::NOSPC) => (Class::Permanent, Some(FULL)),
-        Some(Errno::DQUOT) => (Class::Permanent, Some("the disk quota is used up: raise it")),
-        Some(Errno::ROFS) => (Class::Permanent, Some("the file system is mounted read-only")),
-        Some(Errno::ACCESS | Errno::PERM) => (Class::Denied, Some(DENIED)),
-        Some(Errno::INTR | Errno::AGAIN | Errno::TIMEDOUT | Errno::STALE | Errno::MFILE) => {
-            (Class::Transient, None)
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            (Class::NotFound, None)
         }
+        ErrorKind::StorageFull => (Class::Permanent, Some(FULL)),
+        ErrorKind::QuotaExceeded => {
+            (Class::Permanent, Some("the disk quota is used up: raise it or free some space"))
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            (Class::Permanent, Some("the file system is mounted read-only"))
+        }
+        ErrorKind::PermissionDenied => (Class::Denied, Some(DENIED)),
+        ErrorKind::Interrupted
+        | ErrorKind::WouldBlock
+        | ErrorKind::TimedOut
+        | ErrorKind::ResourceBusy
+        | ErrorKind::StaleNetworkFileHandle => (Class::Transient, None),
         _ => (Class::Permanent, None),
     };
     let error = StoreError::new(class, format!("{act} {}", path.display())).caused_by(e);

@@ -92,6 +92,10 @@ async fn what_a_killed_process_left_is_removed_after_a_day() {
     assert!(temp.join("put-new").exists() && temp.join("lock").exists());
     let keys: Vec<_> = store.list("").map_ok(|o| o.key).try_collect().await.unwrap();
     assert_eq!(keys, ["a"]);
+    for outside in [".tmp/", "../", "/", "a/../"] {
+        assert_eq!(store.list(outside).try_collect::<Vec<_>>().await.unwrap(), [], "{outside}");
+        assert!(store.list_dirs(outside).await.unwrap().is_empty(), "{outside}");
+    }
 }
 
 /// Real full disks are the end-to-end tests' business: they need a file system of their own.

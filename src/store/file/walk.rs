@@ -24,9 +24,7 @@ pub(super) fn list(root: PathBuf, prefix: String) -> impl Stream<Item = Result<L
         // The folder in which the prefix ends, and what names there must begin with.
         let (dir, start) =
             prefix.rsplit_once('/').map_or(("", &*prefix), |(dir, rest)| (dir, rest));
-        // Keys never have such components, so nothing can begin with this.
-        let foreign = |piece| matches!(piece, "" | "." | "..");
-        if !dir.is_empty() && dir.split('/').any(foreign) {
+        if is_foreign(dir) || prefix.starts_with('/') {
             return;
         }
         let key = if dir.is_empty() { String::new() } else { format!("{dir}/") };
@@ -36,6 +34,12 @@ pub(super) fn list(root: PathBuf, prefix: String) -> impl Stream<Item = Result<L
         walk.flush();
     });
     from_channel(receive).flat_map(iter)
+}
+
+/// Whether no key can lie below `dir`: it would leave the root, or is the store's own.
+fn is_foreign(dir: &str) -> bool {
+    let odd = |piece| matches!(piece, "" | "." | "..");
+    !dir.is_empty() && (dir.split('/').any(odd) || dir.split('/').next() == Some(TEMP))
 }
 
 struct Walk {
@@ -113,6 +117,9 @@ fn entries(dir: &Path, start: &str, is_root: bool) -> io::Result<Vec<(String, bo
 
 /// The folders directly below `prefix` that hold objects, sorted by name.
 pub(super) fn dirs(root: &Path, prefix: &str) -> Result<Vec<String>> {
+    if is_foreign(prefix.trim_end_matches('/')) || prefix.starts_with('/') {
+        return Ok(Vec::new());
+    }
     let dir = root.join(prefix);
     let found = || {
         let mut names = Vec::new();

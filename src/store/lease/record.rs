@@ -23,11 +23,14 @@ pub struct Holder {
     pub user: String,
     /// "take a snapshot of petforce".
     pub purpose: String,
+    /// What `process::identity` gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, pid, user, purpose } = self;
+        let Self { host, pid, user, purpose, .. } = self;
         write!(f, "{user} on {host} (pid {pid}), to {purpose}")
     }
 }

@@ -11,6 +11,7 @@ fn holder(pid: u32) -> Holder {
         pid,
         user: "ops".to_owned(),
         purpose: "take a snapshot of petforce".to_owned(),
+        process: None,
     }
 }
 

@@ -6,6 +6,8 @@
 mod connect;
 mod copy;
 mod failure;
+mod list;
+mod remove;
 mod upload;
 mod wire;
 
@@ -19,18 +21,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{BuildError, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, Delete, ObjectIdentifier};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 
 use self::failure::{Act, failure};
 use self::wire::DateOfAnswer;
 use super::port::{
-    ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
+    ByteStream, Class, Condition, DAMAGED, Etag, Listed, Meta, Object, ObjectStore, PROMISED, Put,
+    Result, StoreError, refused,
 };
 use crate::config::{Sse, StoreConfig, StoreUrl};
 use crate::model::Digest;
@@ -40,9 +43,6 @@ const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// A transfer slower than this is given up, in bytes a second.
 const SLOWEST: u64 = 128 * 1024;
-
-/// Keys in one DeleteObjects request, which takes no more.
-const REMOVED_AT_ONCE: usize = 1000;
 
 /// Objects in a bucket, below a prefix.
 #[derive(Clone)]
@@ -209,46 +209,6 @@ impl S3Store {
         let request = self.client.get_object().bucket(&self.bucket).key(self.full(key));
         self.done(&self.reading(key), ATTEMPT, request.send()).await
     }
-
-    fn pages(
-        &self,
-        prefix: &str,
-        after: Option<String>,
-    ) -> impl stream::Stream<Item = Result<Vec<Listed>>> + '_ {
-        let act = Act { what: format!("list {}/{prefix}", self.url), writes: false };
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix));
-        let request = request.set_start_after(after.map(|key| self.full(&key)));
-        stream::try_unfold(Some(None), move |next: Option<Option<String>>| {
-            let (act, request) = (act.clone(), request.clone());
-            async move {
-                let Some(token) = next else { return Ok(None) };
-                let request = request.set_continuation_token(token).send();
-                let page = self.done(&act, ATTEMPT, request).await?;
-                let listed = page.contents().iter().filter_map(|object| {
-                    // A listing holds only keys with the prefix; our own are UTF-8.
-                    let key = object.key()?.strip_prefix(&self.prefix)?.to_owned();
-                    let size = u64::try_from(object.size().unwrap_or(0)).unwrap_or(0);
-                    Some(Listed { key, size, last_modified: time(object.last_modified()) })
-                });
-                let listed = listed.collect();
-                let next = following(&act, page.is_truncated(), page.next_continuation_token())?;
-                Ok(Some((listed, next.map(Some))))
-            }
-        })
-    }
-}
-
-/// The next page's token. A page that says it is not the last and names no next one would cut the
-/// listing short unseen.
-fn following(act: &Act, truncated: Option<bool>, token: Option<&str>) -> Result<Option<String>> {
-    match (truncated.unwrap_or(false), token) {
-        (false, _) => Ok(None),
-        (true, Some(token)) => Ok(Some(token.to_owned())),
-        (true, None) => {
-            let what = format!("{}: a page without an end or a next one", act.what);
-            Err(StoreError::new(Class::Permanent, what))
-        }
-    }
 }
 
 /// Why a request gave nothing.
@@ -316,12 +276,6 @@ fn whole_digest(
     }
     let bytes: [u8; 32] = STANDARD.decode(text?).ok()?.try_into().ok()?;
     Some(Digest::from_bytes(bytes))
-}
-
-fn removal(keys: impl Iterator<Item = String>) -> std::result::Result<Delete, BuildError> {
-    let objects = keys.map(|key| ObjectIdentifier::builder().key(key).build());
-    let objects = objects.collect::<std::result::Result<Vec<_>, _>>()?;
-    Delete::builder().quiet(true).set_objects(Some(objects)).build()
 }
 
 fn cut_off(act: &Act, e: impl std::error::Error + 'static) -> StoreError {
@@ -413,62 +367,19 @@ impl ObjectStore for S3Store {
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Listed>> {
-        let pages = self.pages(prefix, None);
-        pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten().boxed()
+        self.listed(prefix, None).boxed()
     }
 
     fn list_after(&self, prefix: &str, after: &str) -> BoxStream<'_, Result<Listed>> {
-        let pages = self.pages(prefix, Some(after.to_owned()));
-        pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten().boxed()
+        self.listed(prefix, Some(after.to_owned())).boxed()
     }
 
     async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
-        let act = Act { what: format!("list {}/{prefix}", self.url), writes: false };
-        let full = self.full(prefix);
-        let mut dirs = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&full);
-            let request = request.delimiter("/").set_continuation_token(token);
-            let page = self.done(&act, ATTEMPT, request.send()).await?;
-            let found = page.common_prefixes().iter().filter_map(|found| found.prefix());
-            let names = found.filter_map(|dir| dir.strip_prefix(&full)?.strip_suffix('/'));
-            dirs.extend(names.map(str::to_owned));
-            token = following(&act, page.is_truncated(), page.next_continuation_token())?;
-            if token.is_none() {
-                // S3 orders them by key, where `a-b/` stands before `a/`.
-                dirs.sort();
-                dirs.dedup();
-                return Ok(dirs);
-            }
-        }
+        self.folders(prefix).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
-        // Removing again what is gone already is no error, so no outcome is unknown.
-        let act = Act { what: format!("remove objects from {}", self.url), writes: false };
-        for keys in keys.chunks(REMOVED_AT_ONCE) {
-            let delete = removal(keys.iter().map(|key| self.full(key)))
-                .map_err(|e| StoreError::new(Class::Permanent, act.what.clone()).caused_by(e))?;
-            let request = self.client.delete_objects().bucket(&self.bucket).delete(delete);
-            let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256);
-            let answer = self.done(&act, ATTEMPT, request.send()).await?;
-            // A 200 may hold an error for each key.
-            let failed = |e: &&aws_sdk_s3::types::Error| e.code() != Some("NoSuchKey");
-            if let Some(first) = answer.errors().iter().find(failed) {
-                let (class, hint) = failure::classify(first.code(), 0, Class::Transient);
-                let key = first.key().unwrap_or("?");
-                let what = format!("remove s3://{}/{key}", self.bucket);
-                let code = first.code().unwrap_or("no code");
-                let cause = format!("{code}: {}", first.message().unwrap_or("no message"));
-                let error = StoreError::new(class, what).caused_by(cause);
-                return Err(match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                });
-            }
-        }
-        Ok(())
+        self.remove(keys).await
     }
 
     async fn copy_within(
@@ -484,6 +395,13 @@ impl ObjectStore for S3Store {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Past the comparison that is made before bytes leave for endpoints other than AWS.
+    async fn refuses_damage(&self, key: &str) -> Result<bool> {
+        let (sent, size) = (Bytes::from_static(DAMAGED).into(), DAMAGED.len() as u64);
+        let promised = Digest::of(PROMISED);
+        refused(self.upload_whole(key, sent, size, promised, &Condition::Absent).await)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,6 +1,7 @@
 //! The S3 store against moto, and against a server that misbehaves.
 
 mod faults;
+mod full_disk;
 pub mod moto;
 mod rude;
 
@@ -10,8 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use drctl::config::{Secret, StoreConfig, StoreUrl};
 use drctl::model::Digest;
+use drctl::store::mirror::{Copied, How, copy_object};
 use drctl::store::{
-    Condition, ObjectStore, Patience, Put, Result, Retrying, S3Store, conformance, keys,
+    Condition, Holder, Lease, ObjectStore, Patience, Put, Result, Retrying, S3Store, conformance,
+    keys, open_with,
 };
 use moto::Moto;
 
@@ -53,6 +56,8 @@ pub async fn suite(endpoint: &str, buckets: [&str; 2]) {
     let west = Arc::new(Retrying::new(west, Patience::brief()));
     conformance::check_copies(east.clone(), west, BIG).await.unwrap();
     multipart_has_no_whole_digest(&east).await;
+    leases_hold(&east).await;
+    mirrors_copy_within(endpoint, buckets).await;
     multipart_of_wrong_bytes_leaves_nothing(&east).await;
 }
 
@@ -88,6 +93,50 @@ async fn multipart_of_wrong_bytes_leaves_nothing(store: &S3Store) {
     let e = store.put_file_new("wrong-parts", file.path(), BIG, wrong).await.unwrap_err();
     assert_eq!(e.class, drctl::store::Class::Corrupt);
     assert_eq!(store.head("wrong-parts", false).await.unwrap(), None);
+}
+
+async fn leases_hold(store: &Arc<S3Store>) {
+    let holder = |pid| Holder {
+        process: None,
+        host: "db1".to_owned(),
+        pid,
+        user: "ops".to_owned(),
+        purpose: "take a snapshot".to_owned(),
+    };
+    let ttl = Duration::from_secs(2);
+    let tries = (0..4).map(|pid| Lease::acquire(store.clone(), "snapshot", holder(pid), ttl));
+    let mut won = Vec::new();
+    for attempt in futures_util::future::join_all(tries).await {
+        match attempt {
+            Ok(lease) => won.push(lease),
+            Err(e) => assert_eq!(e.kind(), drctl::error::Kind::LeaseHeld, "{e:?}"),
+        }
+    }
+    let [lease] = <[Lease; 1]>::try_from(won).unwrap();
+    tokio::time::sleep(ttl * 2).await;
+    assert!(lease.is_held(), "it is renewed");
+    drop(lease);
+    let began = std::time::Instant::now();
+    let next = loop {
+        match Lease::acquire(store.clone(), "snapshot", holder(9), ttl).await {
+            Ok(lease) => break lease,
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    };
+    assert!(began.elapsed() < Duration::from_secs(20), "one that died is taken over");
+    assert_eq!(next.fence(), 2);
+    next.release().await.unwrap();
+}
+
+async fn mirrors_copy_within(endpoint: &str, buckets: [&str; 2]) {
+    let east = open_with(&config(endpoint, buckets[0]), Patience::brief()).await.unwrap();
+    let west = open_with(&config(endpoint, buckets[1]), Patience::brief()).await.unwrap();
+    put(&*east, "mirrored", b"bytes").await.unwrap();
+    let sha256 = Digest::of(b"bytes");
+    let first = copy_object(&*east, &*west, "mirrored", 5, sha256).await.unwrap();
+    assert_eq!(first, Copied { bytes: 5, how: How::Within });
+    let second = copy_object(&*east, &*west, "mirrored", 5, sha256).await.unwrap();
+    assert_eq!(second, Copied { bytes: 0, how: How::Present });
 }
 
 async fn a_missing_bucket_is_no_missing_object(endpoint: &str) {

@@ -1,0 +1,171 @@
+//! What pg_restore says on stderr: which of its errors are harmless here, and why.
+
+use super::request::Skipped;
+use super::script::{self, Token};
+
+/// One error with the statement that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Complaint {
+    /// The first line.
+    pub message: String,
+    /// DETAIL, HINT, and `Command was: ` with the statement.
+    pub more: String,
+}
+
+impl Complaint {
+    fn statement(&self) -> &str {
+        self.more.split_once("Command was: ").map_or("", |(_, s)| s.trim())
+    }
+
+    /// The statement's first line, for people.
+    pub fn attempt(&self) -> &str {
+        self.statement().lines().next().unwrap_or_default()
+    }
+}
+
+/// Splits stderr into errors and warnings.
+pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
+    let (mut errors, mut warnings) = (Vec::<Complaint>::new(), Vec::new());
+    let mut in_error = false;
+    for line in stderr.lines() {
+        let Some(said) = line.strip_prefix("pg_restore: ") else {
+            match errors.last_mut().filter(|_| in_error) {
+                Some(last) => {
+                    last.more.push_str(line);
+                    last.more.push('\n');
+                }
+                // Not from pg_restore: the loader, the C library, a wrapper.
+                None => errors.push(Complaint { message: line.to_owned(), more: String::new() }),
+            }
+            continue;
+        };
+        in_error = false;
+        if let Some(message) = said.strip_prefix("error: ") {
+            let message = message.trim_start_matches("could not execute query: ").to_owned();
+            errors.push(Complaint { message, more: String::new() });
+            in_error = true;
+        } else if let Some(message) = said.strip_prefix("warning: ") {
+            if !message.starts_with("errors ignored on restore") {
+                warnings.push(message.to_owned());
+            }
+        } else if let (Some(more), Some(last)) = (said.strip_prefix("detail: "), errors.last_mut())
+        {
+            last.more.push_str(more);
+            last.more.push('\n');
+            in_error = true;
+        }
+    }
+    errors.retain(|e| !e.message.trim().is_empty());
+    (errors, warnings)
+}
+
+/// Why an error does no harm; `None`: it does. Anything unknown does.
+pub fn harmless(
+    complaint: &Complaint,
+    provided: &[String],
+    without_roles: &[String],
+) -> Option<Skipped> {
+    let message = complaint.message.as_str();
+    let statement = complaint.statement();
+    let skipped = |reason: &str| {
+        Some(Skipped { what: complaint.attempt().to_owned(), reason: reason.to_owned() })
+    };
+    if message.contains("unrecognized configuration parameter")
+        && statement.starts_with("SET ")
+        && statement.ends_with("_timeout = 0;")
+    {
+        return skipped("a timeout that this server does not have yet needs no switching off");
+    }
+    if message.ends_with("schema \"public\" already exists") {
+        return skipped("every new database has a schema public");
+    }
+    let lacks = |role: &String| message.ends_with(&format!("role \"{role}\" does not exist"));
+    if without_roles.iter().any(lacks) {
+        return skipped(
+            "it names a role that the target does not have (--roles skip); other grants on the \
+             same object are lost with it",
+        );
+    }
+    if statement.starts_with("COMMENT ON EXTENSION ")
+        && message.contains("must be owner of extension")
+    {
+        return skipped("the comment on an extension is its owner's, here the provider's");
+    }
+    let theirs = ["already exists", "must be owner of"].iter().any(|m| message.contains(m));
+    if theirs && object_schema(statement).is_some_and(|schema| provided.contains(&schema)) {
+        return skipped("the provider has made it in this project");
+    }
+    None
+}
+
+/// The schema that a statement of pg_dump's is about: that of the first qualified name in it, which
+/// is the object itself or what it belongs to; or the schema that it makes.
+fn object_schema(statement: &str) -> Option<String> {
+    let tokens = script::tokens(statement);
+    let name = |t: &Token| match t {
+        Token::Word(n) | Token::Quoted(n) => Some(n.clone()),
+        _ => None,
+    };
+    let words: Vec<_> = tokens.iter().take(3).map(name).collect();
+    if let [Some(_), Some(kind), Some(schema)] = words.as_slice()
+        && kind == "schema"
+    {
+        return Some(schema.clone());
+    }
+    let at = tokens.windows(3).position(|w| {
+        name(&w[0]).is_some() && w[1] == Token::Symbol('.') && name(&w[2]).is_some()
+    })?;
+    name(&tokens[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STDERR: &str = "\
+pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"
+Command was: SET transaction_timeout = 0;
+pg_restore: while PROCESSING TOC:
+pg_restore: from TOC entry 7; 2615 2200 SCHEMA - public postgres
+pg_restore: error: could not execute query: ERROR:  schema \"public\" already exists
+Command was: CREATE SCHEMA public;
+
+
+pg_restore: error: could not execute query: ERROR:  relation \"users\" already exists
+Command was: CREATE TABLE auth.users (
+    id int
+);
+pg_restore: error: could not execute query: ERROR:  schema \"auth\" already exists
+Command was: CREATE SCHEMA auth;
+pg_restore: error: could not execute query: ERROR:  trigger \"t\" for relation \"users\" already exists
+Command was: CREATE TRIGGER t AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION public.f();
+pg_restore: error: could not execute query: ERROR:  role \"lab\" does not exist
+Command was: ALTER TABLE app.pets OWNER TO lab;
+pg_restore: error: could not execute query: ERROR:  type \"mood\" does not exist
+LINE 2:     m mood
+Command was: CREATE TABLE app.pets (
+pg_restore: warning: errors ignored on restore: 4
+";
+
+    #[test]
+    fn only_what_is_known_to_be_harmless_is() {
+        let (errors, warnings) = read(STDERR);
+        assert_eq!((errors.len(), warnings.len()), (7, 0));
+        let verdicts = |provided: &[&str], roles: &[&str]| -> Vec<bool> {
+            let owned = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+            let (provided, roles) = (owned(provided), owned(roles));
+            errors.iter().map(|e| harmless(e, &provided, &roles).is_some()).collect()
+        };
+        assert_eq!(verdicts(&["auth"], &[]), [true, true, true, true, true, false, false]);
+        assert_eq!(verdicts(&[], &["lab"]), [true, true, false, false, false, true, false]);
+        assert_eq!(errors[6].attempt(), "CREATE TABLE app.pets (");
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_loaded_is_an_error() {
+        let (errors, _) = read("pg_restore: symbol lookup failed\n");
+        assert!(errors.is_empty());
+        let (errors, _) = read("ld.so: libpq.so.5: cannot open shared object file\n");
+        assert_eq!(errors.len(), 1);
+    }
+}

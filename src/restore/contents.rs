@@ -1,0 +1,396 @@
+//! The table of contents of a schema archive: its entries, and which of them a restore takes in
+//! which stage.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{Manifest, TableName};
+use crate::snapshot::matches;
+
+/// Kinds of entries that are spelt with more than one word; of two that fit, the longer is meant.
+const LONG_KINDS: &[&str] = &[
+    "ACCESS METHOD",
+    "BLOB COMMENTS",
+    "BLOB METADATA",
+    "CHECK CONSTRAINT",
+    "DATABASE PROPERTIES",
+    "DEFAULT ACL",
+    "EVENT TRIGGER",
+    "FK CONSTRAINT",
+    "FOREIGN DATA WRAPPER",
+    "FOREIGN SERVER",
+    "FOREIGN TABLE",
+    "INDEX ATTACH",
+    "MATERIALIZED VIEW",
+    "MATERIALIZED VIEW DATA",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "PROCEDURAL LANGUAGE",
+    "PUBLICATION TABLE",
+    "PUBLICATION TABLES IN SCHEMA",
+    "ROW SECURITY",
+    "SECURITY LABEL",
+    "SEQUENCE OWNED BY",
+    "SEQUENCE SET",
+    "SHELL TYPE",
+    "STATISTICS DATA",
+    "SUBSCRIPTION TABLE",
+    "TABLE ATTACH",
+    "TABLE DATA",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+    "USER MAPPING",
+];
+
+/// Kinds that belong to the relation they depend on.
+const ATTACHED: &[&str] = &[
+    "ACL",
+    "CHECK CONSTRAINT",
+    "COMMENT",
+    "CONSTRAINT",
+    "DEFAULT",
+    "FK CONSTRAINT",
+    "INDEX",
+    "INDEX ATTACH",
+    "POLICY",
+    "ROW SECURITY",
+    "RULE",
+    "SECURITY LABEL",
+    "SEQUENCE",
+    "SEQUENCE OWNED BY",
+    "STATISTICS",
+    "TABLE ATTACH",
+    "TRIGGER",
+];
+
+/// Kinds with rows of their own or of others, which nothing attached may drag along.
+const RELATIONS: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"];
+
+/// One entry. The name, schema and owner are not told apart: any of them may hold spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub id: u32,
+    /// Of the object in the source's catalogue; 0 for entries that are no object.
+    pub oid: u32,
+    pub kind: String,
+    /// `schema name owner`; `-` stands for no schema.
+    pub rest: String,
+    pub needs: Vec<u32>,
+}
+
+impl Entry {
+    fn is_privilege(&self) -> bool {
+        matches!(self.kind.as_str(), "ACL" | "DEFAULT ACL")
+    }
+
+    fn is_of_event_trigger(&self) -> bool {
+        self.kind == "EVENT TRIGGER"
+            || (matches!(self.kind.as_str(), "COMMENT" | "SECURITY LABEL")
+                && self.rest.starts_with("- EVENT TRIGGER "))
+    }
+
+    fn is(&self, kinds: &[&str]) -> bool {
+        kinds.contains(&self.kind.as_str())
+    }
+
+    /// Whether `schema.name` matches, wherever schema, name and owner part.
+    fn matches(&self, pattern: &str) -> bool {
+        let words: Vec<&str> = self.rest.split(' ').collect();
+        (1..words.len()).any(|i| {
+            (i + 1..words.len()).any(|j| {
+                matches(pattern, &format!("{}.{}", words[..i].join(" "), words[i..j].join(" ")))
+            })
+        })
+    }
+
+    pub fn label(&self) -> String {
+        format!("{} {}", self.kind, self.rest.trim_start_matches("- "))
+    }
+}
+
+/// When an entry is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Definitions, large objects, indexes and constraints: each in its own section of the archive.
+    Main,
+    /// Privileges, once nothing needs to be made any more.
+    Privileges,
+    /// Event triggers last of all, or they would fire on the restore itself.
+    EventTriggers,
+}
+
+/// All entries in the archive's order, and those that are to be restored.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    entries: Vec<Entry>,
+    taken: HashSet<u32>,
+    /// Catalogue OIDs of the tables whose rows are wanted too.
+    chosen: HashSet<u32>,
+}
+
+impl Contents {
+    /// Reads `pg_restore --list --verbose`.
+    pub fn parse(listing: &str) -> Result<Self> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for line in listing.lines() {
+            if let Some(needs) = line.strip_prefix(";\tdepends on:") {
+                let needs = needs.split_whitespace().filter_map(|n| n.parse().ok());
+                if let Some(last) = entries.last_mut() {
+                    last.needs = needs.collect();
+                }
+            } else if !line.starts_with(';') && !line.is_empty() {
+                let entry = entry(line).ok_or_else(|| {
+                    let what = format!("read the archive's contents: pg_restore lists `{line}`");
+                    Error::new(Kind::Program, what)
+                })?;
+                entries.push(entry);
+            }
+        }
+        let taken: HashSet<u32> = entries.iter().map(|e| e.id).collect();
+        let chosen = tables(&entries, &taken);
+        Ok(Self { entries, taken, chosen })
+    }
+
+    /// The entries of a stage, as `pg_restore --use-list` reads them.
+    pub fn list(&self, stage: Stage) -> String {
+        let of = |e: &&Entry| match stage {
+            Stage::EventTriggers => e.is_of_event_trigger(),
+            Stage::Privileges => e.is_privilege(),
+            Stage::Main => !e.is_of_event_trigger() && !e.is_privilege(),
+        };
+        self.lines(of)
+    }
+
+    /// Everything that is restored but the bytes of large objects.
+    pub fn list_of_definitions(&self) -> String {
+        self.lines(|e| e.kind != "BLOBS")
+    }
+
+    /// What is about the database itself.
+    pub fn list_of_database(&self) -> String {
+        self.lines(|e| {
+            e.is(&["DATABASE", "DATABASE PROPERTIES"])
+                || (e.is(&["ACL", "COMMENT", "SECURITY LABEL"])
+                    && e.rest.starts_with("- DATABASE "))
+        })
+    }
+
+    fn lines(&self, wanted: impl Fn(&&Entry) -> bool) -> String {
+        let taken = self.entries.iter().filter(|e| self.taken.contains(&e.id)).filter(wanted);
+        taken.map(|e| format!("{};\n", e.id)).collect()
+    }
+
+    pub fn has(&self, stage: Stage) -> bool {
+        !self.list(stage).is_empty()
+    }
+
+    /// Whether the table with this catalogue OID is made, and its rows are wanted.
+    pub fn chooses(&self, oid: u32) -> bool {
+        self.chosen.contains(&oid)
+    }
+
+    /// Whether a sequence of this name is among what is restored.
+    pub fn takes_sequence(&self, name: &TableName) -> bool {
+        let begins = format!("{} {} ", name.schema, name.name);
+        let mut all = self.entries.iter();
+        all.any(|e| {
+            e.kind == "SEQUENCE" && e.rest.starts_with(&begins) && self.taken.contains(&e.id)
+        })
+    }
+
+    /// Whether the archive makes this schema.
+    pub fn makes_schema(&self, schema: &str) -> bool {
+        let begins = format!("- {schema} ");
+        let mut all = self.entries.iter();
+        all.any(|e| e.kind == "SCHEMA" && e.rest.starts_with(&begins) && self.taken.contains(&e.id))
+    }
+
+    /// Narrows the restore down to the tables that match a pattern, with their partitions, what
+    /// belongs to them and what their definitions need. Gives the labels of what belongs to them
+    /// and cannot come, since it needs another table.
+    pub fn select(&mut self, patterns: &[String], manifest: &Manifest) -> Result<Vec<String>> {
+        let by_oid: HashMap<u32, &TableName> =
+            manifest.tables.iter().map(|t| (t.oid, &t.name)).collect();
+        let mut chosen: HashSet<u32> = HashSet::new();
+        for pattern in patterns {
+            let fits = |e: &&Entry| match by_oid.get(&e.oid) {
+                _ if e.kind != "TABLE" => false,
+                Some(name) => matches(pattern, &name.to_string()),
+                None => e.matches(pattern),
+            };
+            let found: Vec<u32> = self.entries.iter().filter(fits).map(|e| e.id).collect();
+            let of_extension = manifest
+                .tables
+                .iter()
+                .any(|t| t.condition.is_some() && matches(pattern, &t.name.to_string()));
+            if found.is_empty() && !of_extension {
+                return Err(no_such_table(pattern, manifest));
+            }
+            if of_extension {
+                chosen.extend(self.entries.iter().filter(|e| e.kind == "EXTENSION").map(|e| e.id));
+            }
+            chosen.extend(found);
+        }
+        self.add_partitions(&mut chosen);
+        self.add_siblings(manifest, &mut chosen);
+        let mut taken = HashSet::new();
+        for id in &chosen {
+            self.add_with_needs(*id, &mut taken);
+        }
+        let left_out = self.add_attached(&mut taken, &chosen);
+        self.taken = taken;
+        self.chosen = tables(&self.entries, &chosen);
+        Ok(left_out)
+    }
+
+    /// The partitions of chosen tables, at any depth. `TABLE ATTACH` needs both ends; the partition
+    /// is the one that needs the other.
+    fn add_partitions(&self, chosen: &mut HashSet<u32>) {
+        let by_id: HashMap<u32, &Entry> = self.entries.iter().map(|e| (e.id, e)).collect();
+        let attached = self.entries.iter().filter(|e| e.kind == "TABLE ATTACH");
+        let pairs: Vec<(u32, u32)> = attached
+            .flat_map(|attach| attach.needs.iter().filter_map(|id| by_id.get(id)))
+            .flat_map(|child| child.needs.iter().map(|parent| (*parent, child.id)))
+            .filter(|(parent, _)| by_id.get(parent).is_some_and(|p| p.kind == "TABLE"))
+            .collect();
+        loop {
+            let before = chosen.len();
+            for (parent, child) in &pairs {
+                if chosen.contains(parent) {
+                    chosen.insert(*child);
+                }
+            }
+            if chosen.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Leaves whose rows may move between them come together or not at all.
+    fn add_siblings(&self, manifest: &Manifest, chosen: &mut HashSet<u32>) {
+        let by_oid: HashMap<u32, u32> =
+            self.entries.iter().filter(|e| e.kind == "TABLE").map(|e| (e.oid, e.id)).collect();
+        let moving = || {
+            let all = manifest.tables.iter();
+            all.filter_map(|t| Some((t.load_through.as_ref()?, *by_oid.get(&t.oid)?)))
+        };
+        let roots: HashSet<_> =
+            moving().filter(|(_, id)| chosen.contains(id)).map(|(root, _)| root).collect();
+        chosen.extend(moving().filter(|(root, _)| roots.contains(root)).map(|(_, id)| id));
+    }
+
+    fn add_with_needs(&self, id: u32, into: &mut HashSet<u32>) {
+        let index: HashMap<u32, &Entry> = self.entries.iter().map(|e| (e.id, e)).collect();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if let Some(entry) = index.get(&id)
+                && into.insert(id)
+            {
+                open.extend(&entry.needs);
+            }
+        }
+    }
+
+    /// Adds what belongs to entries taken, until nothing more does.
+    fn add_attached(&self, taken: &mut HashSet<u32>, chosen: &HashSet<u32>) -> Vec<String> {
+        let relations: HashSet<u32> =
+            self.entries.iter().filter(|e| e.is(RELATIONS)).map(|e| e.id).collect();
+        let mut refused: BTreeSet<u32> = BTreeSet::new();
+        loop {
+            let before = taken.len();
+            for entry in self.entries.iter().filter(|e| e.is(ATTACHED)) {
+                let belongs = entry.needs.iter().any(|n| taken.contains(n));
+                if taken.contains(&entry.id) || refused.contains(&entry.id) || !belongs {
+                    continue;
+                }
+                let mut with = taken.clone();
+                self.add_with_needs(entry.id, &mut with);
+                match with.difference(taken).any(|id| relations.contains(id)) {
+                    true => {
+                        refused.insert(entry.id);
+                    }
+                    false => *taken = with,
+                }
+            }
+            if taken.len() == before {
+                break;
+            }
+        }
+        let of_chosen =
+            |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
+        self.entries.iter().filter(of_chosen).map(Entry::label).collect()
+    }
+}
+
+/// The catalogue OIDs of tables among `ids`.
+fn tables(entries: &[Entry], ids: &HashSet<u32>) -> HashSet<u32> {
+    entries.iter().filter(|e| e.kind == "TABLE" && ids.contains(&e.id)).map(|e| e.oid).collect()
+}
+
+/// `id; catalogue oid KIND schema name owner`.
+fn entry(line: &str) -> Option<Entry> {
+    let (id, rest) = line.split_once("; ")?;
+    let mut words = rest.splitn(3, ' ');
+    let (_, oid, rest) = (words.next()?, words.next()?, words.next()?);
+    let long = LONG_KINDS
+        .iter()
+        .filter(|k| rest.strip_prefix(**k).is_some_and(|r| r.starts_with(' ')))
+        .max_by_key(|k| k.len());
+    let kind = match long {
+        Some(kind) => (*kind).to_owned(),
+        None => rest.split(' ').next()?.to_owned(),
+    };
+    let rest = rest[kind.len()..].trim_start().to_owned();
+    Some(Entry { id: id.parse().ok()?, oid: oid.parse().ok()?, kind, rest, needs: Vec::new() })
+}
+
+fn no_such_table(pattern: &str, manifest: &Manifest) -> Error {
+    let near = manifest
+        .tables
+        .iter()
+        .map(|t| t.name.to_string())
+        .map(|name| (strsim::damerau_levenshtein(pattern, &name), name))
+        .min();
+    let error =
+        Error::new(Kind::Usage, format!("snapshot {} has no table `{pattern}`", manifest.id));
+    match near {
+        Some((distance, name)) if distance <= 4 => error.hint(format!("is `{name}` meant?")),
+        _ => error.hint("name it as schema.table; `drctl show` lists the tables"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTING: &str = ";\n; Archive created at 2026\n;\n\
+        15; 2615 16392 SCHEMA - app lab\n\
+        20; 1247 16400 TYPE app mood lab\n;\tdepends on: 15\n\
+        30; 1259 100 TABLE app pets lab\n;\tdepends on: 15 20\n\
+        31; 1259 101 TABLE app owners lab\n;\tdepends on: 15\n\
+        32; 1259 102 SEQUENCE app pets_id_seq lab\n;\tdepends on: 15\n\
+        33; 0 0 SEQUENCE OWNED BY app pets_id_seq lab\n;\tdepends on: 30 32\n\
+        34; 2604 103 DEFAULT app pets id lab\n;\tdepends on: 30 32\n\
+        35; 1259 104 TABLE app visits lab\n;\tdepends on: 15\n\
+        36; 1259 105 TABLE app visits_1 lab\n;\tdepends on: 35 15\n\
+        37; 0 0 TABLE ATTACH app visits_1 lab\n;\tdepends on: 36 35\n\
+        40; 2606 106 CONSTRAINT app owners owners_pkey lab\n;\tdepends on: 31\n\
+        41; 2606 107 FK CONSTRAINT app pets pets_owner_fkey lab\n;\tdepends on: 40 30 31\n\
+        42; 0 0 ACL app TABLE pets lab\n;\tdepends on: 30\n\
+        43; 3466 108 EVENT TRIGGER - log lab\n\
+        44; 0 0 COMMENT - EVENT TRIGGER log lab\n;\tdepends on: 43\n";
+
+    fn ids(list: &str) -> Vec<u32> {
+        list.lines().map(|l| l.trim_end_matches(';').parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn stages_part_privileges_and_event_triggers_from_the_rest() {
+        let contents = Contents::parse(LISTING).unwrap();
+        assert_eq!(ids(&contents.list(Stage::Privileges)), [42]);
+        assert_eq!(ids(&contents.list(Stage::EventTriggers)), [43, 44]);
+        assert_eq!(ids(&contents.list(Stage::Main)).len(), 12);
+    }
+}

@@ -12,7 +12,7 @@ use super::render::{Done, span};
 use crate::app::{self, App};
 use crate::config::nearest;
 use crate::error::{Error, Kind, Result};
-use crate::store::lease::{self, LeaseInfo, Standing};
+use crate::store::lease::{self, LeaseInfo, Standing, process};
 use crate::store::{ObjectStore, keys};
 
 /// How long one store may take to answer.
@@ -204,9 +204,13 @@ fn line(lease: &LeaseInfo, forced: bool, now: DateTime<Utc>) -> String {
             None => "free".to_owned(),
         },
     };
+    let ended = match process::is_gone(holder) {
+        true => "; that process has ended",
+        false => "",
+    };
     let verb = if lease.standing == Standing::Free { "last held" } else { "held" };
     format!(
-        "{name}: {state}\n    {verb} by {holder}\n    since {} ({} ago), last sign of life {} ago, \
+        "{name}: {state}\n    {verb} by {holder}{ended}\n    since {} ({} ago), last sign of life {} ago, \
          fence {fence}\n",
         lease.acquired.format("%Y-%m-%d %H:%M:%S UTC"),
         ago(lease.acquired),

@@ -188,6 +188,10 @@ async fn every_damage_to_every_object_is_placed_exactly() {
     }
 }
 
+/// Made once: random damage needs it hundreds of times.
+static WORLD: std::sync::LazyLock<World> =
+    std::sync::LazyLock::new(|| runtime().block_on(World::new()));
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -209,11 +213,11 @@ proptest! {
             3 => Damage::Delete,
             _ => Damage::Swap(at),
         };
+        let world = &*WORLD;
         runtime().block_on(async {
-            let world = World::new().await;
             let keys: Vec<&String> = world.objects.keys().collect();
             let key = keys[key.index(keys.len())];
-            check_damage(&world, key, damage, &where_, depth).await;
+            check_damage(world, key, damage, &where_, depth).await;
         });
     }
 }

@@ -71,7 +71,15 @@ pub async fn begin(
     config: &DatabaseConfig,
     ranges_before: &HashMap<TableName, (u32, u64)>,
 ) -> Result<Source> {
-    let (_, mut scope) = look(&coordinator, &server, config).await?;
+    // Asking for the size of a table waits for its lock as well.
+    let timeout = config.lock_timeout;
+    coordinator.simple(&format!("SET lock_timeout = {}", timeout.as_millis())).await?;
+    let (_, mut scope) = match look(&coordinator, &server, config).await {
+        Err(e) if sqlstate(&e).as_deref() == Some("55P03") => {
+            return Err(lock_timeout(&coordinator, &[], timeout, e).await);
+        }
+        looked => looked?,
+    };
     plan::refuse_unreadable(&scope, &server.user)?;
     for _ in 0..TRIES {
         coordinator.simple("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
@@ -178,25 +186,33 @@ async fn find_gone(session: &Session, tables: &[Relation]) -> Result<Relation> {
 /// Says which table could not be locked, and who stands in the way: whoever holds ACCESS EXCLUSIVE,
 /// or waits for it, since a lock request queues behind earlier ones that conflict with it.
 async fn lock_timeout(session: &Session, tables: &[Relation], waited: Duration, e: Error) -> Error {
-    let oids: Vec<String> = tables.iter().map(|t| t.oid.to_string()).collect();
+    // Before the tables are known, any of them may be the one.
+    let which = match tables {
+        [] => "n.nspname !~ '^pg_'".to_owned(),
+        some => {
+            let oids: Vec<String> = some.iter().map(|t| t.oid.to_string()).collect();
+            format!("l.relation = ANY ('{{{}}}'::oid[])", oids.join(","))
+        }
+    };
     let query = format!(
-        "SELECT l.relation, l.granted, l.pid, a.usename, a.state,
+        "SELECT n.nspname || '.' || c.relname, l.granted, l.pid, a.usename, a.state,
                 date_trunc('second', now() - a.xact_start), left(a.query, 80),
                 array_to_string(pg_blocking_pids(l.pid), ', ')
-           FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+           FROM pg_locks l
+           JOIN pg_class c ON c.oid = l.relation
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+           LEFT JOIN pg_stat_activity a USING (pid)
           WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND l.relation = ANY ('{{{}}}'::oid[])
-          ORDER BY l.granted DESC, l.relation, l.pid",
-        oids.join(",")
+            AND c.relkind <> 'i' AND {which}
+          ORDER BY l.granted DESC, l.relation, l.pid"
     );
     let mut lines = String::new();
     if session.simple("ROLLBACK").await.is_ok()
         && let Ok(rows) = session.rows(&query).await
     {
         for row in rows {
-            let table = tables.iter().find(|t| row.get(0) == Some(&t.oid.to_string()));
-            let name = table.map(|t| t.name.to_string()).unwrap_or_default();
+            let name = row.get(0).unwrap_or("?");
             let how = match row.get(1) {
                 Some("t") => "held",
                 _ => "wanted before us",

@@ -223,6 +223,64 @@ async fn a_lock_that_is_not_had_names_the_table_and_the_holder() {
     place.run().expect(0);
 }
 
+/// Between the locks of a snapshot and its last row, somebody comes to alter a table that it has not
+/// read yet, and waits. Were a worker to wait behind them, nobody would ever go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_change_that_waits_stops_no_one_for_ever() {
+    let server = lab::shared_pg15();
+    let db = server.fresh_db("faults");
+    server.psql(&db, SOME);
+    server.psql(&db, "INSERT INTO kept SELECT i, md5(i::text) FROM generate_series(1, 40000) i");
+    server.psql(&db, "INSERT INTO other SELECT generate_series(1, 20000)");
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new("east"));
+    let mut request = request(server, &db, &[Arc::clone(&store)]);
+    request.config.jobs = 1;
+    let alter = Arc::new(std::sync::Mutex::new(None));
+    let (for_sink, for_db) = (Arc::clone(&alter), db.clone());
+    let sink = Arc::new(AtFirstRows::new(move || {
+        let waits = |what: &str| {
+            server.psql(
+                "postgres",
+                &format!(
+                    "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = '{for_db}' AND {what}"
+                ),
+            ) != "0"
+        };
+        // pg_dump locks every table as it begins, and would rather give up than wait.
+        while waits("application_name = 'pg_dump' AND query LIKE 'LOCK%'") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let db = for_db.clone();
+        let alter = move || server.psql(&db, "ALTER TABLE other ADD c int DEFAULT 5");
+        *for_sink.lock().unwrap() = Some(std::thread::spawn(alter));
+        while !waits("wait_event_type = 'Lock' AND query LIKE 'ALTER%'") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }));
+    request.sink = Arc::clone(&sink) as Arc<dyn Sink>;
+    let taken = tokio::time::timeout(Duration::from_secs(60), snapshot::take(&request)).await;
+    let manifest = taken.expect("all wait for each other").unwrap().manifest;
+    says(&sink.said(), &["a schema change of public.other waits"]);
+    let other = manifest.tables.iter().find(|t| t.name.name == "other").unwrap();
+    assert_eq!((other.rows, other.columns.len()), (20000, 1));
+    proven(&*store).await;
+    alter.lock().unwrap().take().unwrap().join().unwrap();
+    assert_eq!(server.psql(&db, "SELECT min(c) FROM other"), "5");
+}
+
+/// A view that is being refreshed, or whatever else nobody reads here, is no reason to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_on_what_is_not_read_are_not_waited_for() {
+    let place = Place::new(lab::shared_pg15());
+    let db = &place.db;
+    place.server.psql(db, "CREATE TABLE queue AS SELECT 1 AS n");
+    place.add("lock_timeout = \"300ms\"\nexclude_tables = [\"public.queue\"]");
+    let holder = Locker::begin(place.server, db, "LOCK TABLE queue").await;
+    place.run().expect(0);
+    holder.commit().await;
+}
+
 /// Begins a snapshot while `sql` holds its locks, lets both go on, and gives the outcome.
 async fn while_waiting(sql: &str) -> (Manifest, String) {
     let server = lab::shared_pg15();
@@ -259,13 +317,27 @@ async fn tables_may_change_while_a_snapshot_waits_for_them() {
 }
 
 /// Calls a function when the first rows have been stored.
-struct AtFirstRows(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
+struct AtFirstRows {
+    act: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    recorded: Recorded,
+}
+
+impl AtFirstRows {
+    fn new(act: impl FnOnce() + Send + 'static) -> Self {
+        Self { act: std::sync::Mutex::new(Some(Box::new(act))), recorded: Recorded::default() }
+    }
+
+    fn said(&self) -> String {
+        self.recorded.said()
+    }
+}
 
 impl Sink for AtFirstRows {
     fn emit(&self, event: Event) {
-        if matches!(event, Event::TableProgress { .. })
-            && let Some(act) = self.0.lock().unwrap().take()
-        {
+        let first = matches!(event, Event::TableProgress { .. });
+        self.recorded.emit(event);
+        let act = if first { self.act.lock().unwrap().take() } else { None };
+        if let Some(act) = act {
             act();
         }
     }
@@ -284,7 +356,7 @@ async fn broken_in_the_middle(act: fn(&Postgres), words: &[&str]) {
     let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new("east"));
     let mut broken = request(&server, &db, &[Arc::clone(&store)]);
     let at = Arc::clone(&server);
-    broken.sink = Arc::new(AtFirstRows(std::sync::Mutex::new(Some(Box::new(move || act(&at))))));
+    broken.sink = Arc::new(AtFirstRows::new(move || act(&at)));
     let error = snapshot::take(&broken).await.expect_err("a snapshot of a broken server");
     says(&format!("{error:?}"), words);
     assert_eq!(proven(&*store).await.len(), 0);

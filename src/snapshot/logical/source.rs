@@ -2,6 +2,7 @@
 //! before the first row moves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::{self, Scope, TablePlan};
@@ -19,7 +20,7 @@ const TRIES: usize = 5;
 
 /// The coordinator's session, which holds the locks and the exported snapshot as long as it lives.
 pub struct Source {
-    pub coordinator: Session,
+    pub coordinator: Arc<Session>,
     pub server: Server,
     pub window: Window,
     /// The name under which others import the snapshot.
@@ -28,6 +29,8 @@ pub struct Source {
     pub plans: Vec<TablePlan>,
     /// What the manifest records of session settings.
     pub settings: BTreeMap<String, String>,
+    /// How long any session may wait for a lock.
+    pub lock_timeout: Duration,
 }
 
 /// Connects, checks that a snapshot can be read from this server, and says who it is.
@@ -92,7 +95,7 @@ pub async fn begin(
             continue;
         }
         let window = catalog::window(&coordinator, server.in_recovery).await?;
-        let (_, seen) = look(&coordinator, &server, config).await?;
+        let (_, mut seen) = look(&coordinator, &server, config).await?;
         let known: HashMap<u32, &Relation> = scope.tables.iter().map(|t| (t.oid, t)).collect();
         let same = seen.tables.len() == scope.tables.len()
             && seen.tables.iter().all(|t| known.get(&t.oid).is_some_and(|k| k.name == t.name));
@@ -102,6 +105,7 @@ pub async fn begin(
             continue;
         }
         plan::refuse_unreadable(&seen, &server.user)?;
+        measure(&coordinator, &mut seen).await?;
         let row = coordinator.row("SELECT pg_export_snapshot()").await?;
         let exported = row.text(0)?.to_owned();
         let (plans, money) =
@@ -110,13 +114,37 @@ pub async fn begin(
             &server.encoding,
             money.then_some(server.money_locale.as_str()),
         );
-        return Ok(Source { coordinator, server, window, exported, scope: seen, plans, settings });
+        return Ok(Source {
+            coordinator: Arc::new(coordinator),
+            server,
+            window,
+            exported,
+            scope: seen,
+            plans,
+            settings,
+            lock_timeout: config.lock_timeout,
+        });
     }
     Err(Error::new(
         Kind::Postgres,
         "tables were created and dropped faster than they could be locked",
     )
     .hint("run the snapshot again when the migration is over"))
+}
+
+/// Asks for the true sizes of the tables, now that their locks are held: every row that the snapshot
+/// sees lies in a block that was there before it was taken.
+async fn measure(session: &Session, scope: &mut Scope) -> Result<()> {
+    let oids: Vec<u32> = scope.tables.iter().map(|t| t.oid).collect();
+    let sizes = catalog::sizes(session, &oids).await?;
+    for table in &mut scope.tables {
+        let size = sizes.get(&table.oid).copied().ok_or_else(|| {
+            Error::new(Kind::Bug, format!("the size of {} was not read", table.name))
+        })?;
+        (table.bytes, table.toast_bytes) = size;
+    }
+    plan::largest_first(&mut scope.tables);
+    Ok(())
 }
 
 /// Locks tables in ACCESS SHARE mode; gives one that is gone.
@@ -274,6 +302,8 @@ impl Source {
         let settings = session_settings::statements(&self.settings, self.server.version_num);
         session.simple(&settings).await?;
         session.simple("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        let millis = self.lock_timeout.as_millis();
+        session.simple(&format!("SET LOCAL lock_timeout = {millis}")).await?;
         let import = format!("SET TRANSACTION SNAPSHOT {}", quote::literal(&self.exported));
         session.simple(&import).await.map_err(|e| {
             e.during("import the exported snapshot").hint(

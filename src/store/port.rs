@@ -74,14 +74,13 @@ impl From<StoreError> for Error {
             Class::Corrupt => Kind::Damaged,
             _ => Kind::Storage,
         };
-        let mut error = Error::new(kind, e.what);
-        if let Some(hint) = e.hint {
-            error = error.hint(hint);
-        }
-        match e.source {
-            Some(source) => error.caused_by(source),
+        let error = Error::new(kind, e.what.clone());
+        let error = match &e.hint {
+            Some(hint) => error.hint(hint.clone()),
             None => error,
-        }
+        };
+        // The store's own error stays in the chain, so that its class can be asked for.
+        error.caused_by(e)
     }
 }
 

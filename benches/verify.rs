@@ -91,14 +91,16 @@ async fn content(megabytes: u64) -> Outcome {
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let number =
         |at: usize, default: u64| arguments.get(at).and_then(|a| a.parse().ok()).unwrap_or(default);
     let outcome = match arguments.first().map(String::as_str) {
         Some("listing") => listing(number(1, 1_000_000), number(2, 10)).await,
         Some("content") => content(number(1, 1024)).await,
         _ => {
-            eprintln!("usage: verify_bench listing [PARTS] [TABLES] | content [MEGABYTES]");
+            eprintln!(
+                "usage: cargo bench --bench verify -- listing [PARTS] [TABLES] | content [MEGABYTES]"
+            );
             return std::process::ExitCode::from(2);
         }
     };

@@ -116,14 +116,16 @@ impl App {
         name: &str,
         purpose: &str,
     ) -> Result<Lease> {
-        let mut failed = None;
+        let mut what = format!("take the lease `{name}`: no store can be used");
         for store in stores {
             match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
-                Err(e) if e.kind() == Kind::Storage => failed = Some(e),
+                Err(e) if e.kind() == Kind::Storage => {
+                    what.push_str(&format!("\n  {}: {}", store.name(), e.one_line()));
+                }
                 outcome => return outcome,
             }
         }
-        Err(failed.unwrap_or_else(|| Error::new(Kind::Usage, "the database has no store")))
+        Err(Error::new(Kind::Storage, what).hint("`drctl doctor` tests every store"))
     }
 
     /// The stores in the standby region, which must be there when it matters; if there is none, the

@@ -13,7 +13,7 @@ use drctl::model::{Digest, Event, Manifest, PartName, Sink, TableName};
 use drctl::postgres::copy::Selection;
 use drctl::postgres::{Conninfo, Session, connect, session_settings};
 use drctl::snapshot::Request;
-use drctl::store::{FileStore, ObjectStore, keys};
+use drctl::store::{ObjectStore, keys};
 use futures_util::TryStreamExt as _;
 
 use crate::lab::{Folder, Postgres};
@@ -202,11 +202,4 @@ pub fn config_file(
     let path = home.join("drctl.toml");
     std::fs::write(&path, text).unwrap();
     path
-}
-
-/// Removes the leases that a killed process still has for a while.
-pub fn free_lease(home: &Folder, stores: &[FileStore]) {
-    for store in stores {
-        let _ = std::fs::remove_dir_all(home.join(store.name()).join("leases"));
-    }
 }

@@ -37,18 +37,18 @@ pub struct Source {
 pub async fn open(info: &Conninfo) -> Result<(Session, Server)> {
     let session = connect(info, "drctl snapshot").await?;
     let server = catalog::server(&session).await?;
-    if server.version_num < catalog::OLDEST {
-        return Err(Error::new(
-            Kind::Postgres,
-            format!("{} runs PostgreSQL {}", session.place(), server.version),
-        )
-        .hint(
-            "drctl reads PostgreSQL 14 and newer: older servers cannot read a heap range by TID",
-        ));
-    }
+    refuse_old(&session.place(), &server.version, server.version_num)?;
     let settings = session_settings::recorded(&server.encoding, None);
     session.simple(&session_settings::statements(&settings, server.version_num)).await?;
     Ok((session, server))
+}
+
+fn refuse_old(place: &str, version: &str, version_num: u32) -> Result<()> {
+    if version_num >= catalog::OLDEST {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Postgres, format!("{place} runs PostgreSQL {version}"))
+        .hint("drctl reads PostgreSQL 14 and newer: older servers cannot read a heap range by TID"))
 }
 
 /// The relations of the database sorted into what is taken and what is not. Locks nothing.
@@ -312,5 +312,19 @@ impl Source {
             )
         })?;
         Ok(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_with_its_version() {
+        assert!(refuse_old("db.example:5432", "14.0", 140_000).is_ok());
+        let error = refuse_old("db.example:5432", "13.23", 130_023).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 1);
+        assert_eq!(error.one_line(), "db.example:5432 runs PostgreSQL 13.23");
+        assert!(error.advice().is_some_and(|a| a.contains("PostgreSQL 14 and newer")));
     }
 }

@@ -34,6 +34,8 @@ pub struct TableWork {
     ranges_kept: AtomicU64,
     ranges_read: AtomicU64,
     told: AtomicBool,
+    /// Its previous list could not be read somewhere, so it may not be there to be kept.
+    list_doubted: AtomicBool,
 }
 
 /// A table whose rows are all stored, with what must be put besides: its list.
@@ -64,6 +66,7 @@ impl TableWork {
             ranges_kept: AtomicU64::new(0),
             ranges_read: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            list_doubted: AtomicBool::new(false),
         }
     }
 
@@ -100,6 +103,14 @@ impl TableWork {
     /// `true` the first time: that its lock is wanted is told once, whichever worker finds it so.
     pub fn tell_once(&self) -> bool {
         !self.told.swap(true, Ordering::Relaxed)
+    }
+
+    pub fn doubt_list(&self) {
+        self.list_doubted.store(true, Ordering::Relaxed);
+    }
+
+    pub fn list_doubted(&self) -> bool {
+        self.list_doubted.load(Ordering::Relaxed)
     }
 
     /// A range was taken over, or read.

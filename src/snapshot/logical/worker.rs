@@ -177,10 +177,13 @@ impl Floor {
         for store in std::iter::once(store).chain(others.map(|l| &l.store)) {
             match history::read_list(&**store, manifest, then).await {
                 Ok(list) => return Previous::new(list),
-                Err(e) => self.sink.notice(
-                    Level::Warning,
-                    format!("{}; `drctl verify` tells what else is damaged", e.one_line()),
-                ),
+                Err(e) => {
+                    table.doubt_list();
+                    self.sink.notice(
+                        Level::Warning,
+                        format!("{}; `drctl verify` tells what else is damaged", e.one_line()),
+                    );
+                }
             }
         }
         Previous::default()

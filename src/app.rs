@@ -131,16 +131,18 @@ impl App {
         name: &str,
         purpose: &str,
     ) -> Result<Lease> {
-        let mut failed = None;
+        let mut what = format!("take the lease `{name}`: no store can be used");
         for store in stores {
             // One that is tried for longer than a lease lives is of no use to it.
-            let store = self.store_in_haste(store.name()).await?;
-            match Lease::acquire(store, name, holder(purpose), LEASE).await {
-                Err(e) if e.kind() == Kind::Storage => failed = Some(e),
+            let hasty = self.store_in_haste(store.name()).await?;
+            match Lease::acquire(hasty, name, holder(purpose), LEASE).await {
+                Err(e) if e.kind() == Kind::Storage => {
+                    what.push_str(&format!("\n  {}: {}", store.name(), e.one_line()));
+                }
                 outcome => return outcome,
             }
         }
-        Err(failed.unwrap_or_else(|| Error::new(Kind::Usage, "the database has no store")))
+        Err(Error::new(Kind::Storage, what).hint("`drctl doctor` tests every store"))
     }
 
     /// The stores in the standby region, which must be there when it matters; if there is none, the
@@ -171,13 +173,19 @@ impl App {
 /// How long a lease outlives the last sign of its holder.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// This process as the holder of a lease.
-fn holder(purpose: &str) -> Holder {
+/// The name of the lease that a snapshot of `database` takes.
+pub fn snapshot_lease(database: &str) -> String {
+    format!("snapshot-{database}")
+}
+
+/// This process, as others are told who holds a lease; `purpose` goes on "to …".
+pub fn holder(purpose: impl Into<String>) -> Holder {
     Holder {
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),
-        user: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
-        purpose: purpose.to_owned(),
+        // Only for people, so a user without a name is no failure.
+        user: whoami::username().unwrap_or_else(|_| "an unknown user".to_owned()),
+        purpose: purpose.into(),
         process: store::lease::process::identity(),
     }
 }

@@ -32,6 +32,7 @@ pub enum Command {
     Restore(Restore),
     Copy(Copy),
     Prune(Prune),
+    Unlock(Unlock),
     Completions(Completions),
     Man(Man),
 }
@@ -49,6 +50,7 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",
+            Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -90,6 +92,29 @@ pub struct Doctor {
     /// How long any one step may take
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
     pub timeout: std::time::Duration,
+}
+
+/// Show who holds a lease, and break it with --force
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl unlock                            every lease of every store
+  drctl unlock petforce                   the lease of the snapshots of petforce
+  drctl unlock snapshot-petforce --force  take it from its holder
+
+A lease ends by itself when its holder gives no sign of life. Break one only if you know that its
+process is gone for good; a process that still lives notices at its next sign of life, and stops.
+
+Exit codes: 0 done; 4 a store could not be asked; 6 broken in some stores only; 1 failed.")]
+pub struct Unlock {
+    /// A lease, or a database, whose snapshot lease is meant; all leases if none is given
+    pub name: Option<String>,
+    /// Break the lease
+    #[arg(long, requires = "name")]
+    pub force: bool,
+    /// Only in this store
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
 }
 
 /// Print completions for a shell

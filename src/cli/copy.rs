@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::{Cli, Copy};
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
-use crate::app::App;
+use crate::app::{self, App};
 use crate::error::{Kind, Result};
 use crate::integrity::history::Which;
 use crate::integrity::shelf;
@@ -39,6 +39,7 @@ pub async fn run(cli: &Cli, args: &Copy) -> Result<Done> {
         jobs: AT_ONCE,
         sink: screen::sink(cli.json),
         now: Utc::now(),
+        random: app::random()?,
     };
     let report = match args.dry_run {
         true => copying::plan(&request).await?,

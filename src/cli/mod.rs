@@ -13,6 +13,7 @@ mod restore;
 mod screen;
 mod show;
 mod snapshot;
+mod unlock;
 mod verify;
 
 pub use args::command;
@@ -73,6 +74,7 @@ async fn run(cli: Cli) -> crate::error::Result<render::Done> {
     match &cli.command {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
+        Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),
         Command::Snapshot(args) => snapshot::run(&cli, args).await,

@@ -25,7 +25,7 @@ pub async fn run(cli: &Cli, args: &Prune) -> Result<Done> {
             stores: app.stores_of(config).await?,
             keep: config.keep,
             keys: app.keys()?,
-            least: Depth::Listing,
+            least: Depth::Checksums,
             sink: Arc::clone(&sink),
         };
         let plan = prune::plan(&request).await?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Cli, Snapshot};
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
-use crate::app::App;
+use crate::app::{self, App};
 use crate::error::{Error, Kind, Result};
 use crate::model::Level;
 use crate::snapshot::{self, Outcome, Preview};
@@ -21,7 +21,7 @@ pub async fn run(cli: &Cli, args: &Snapshot) -> Result<Done> {
         return Ok(preview(&args.database, &snapshot::dry_run(&request).await?));
     }
     let purpose = format!("take a snapshot of {}", args.database);
-    let name = format!("snapshot-{}", args.database);
+    let name = app::snapshot_lease(&args.database);
     let lease = app.lease(&request.stores, &name, &purpose).await?;
     let deadline = request.config.deadline;
     let outcome = tokio::select! {

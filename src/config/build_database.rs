@@ -40,7 +40,7 @@ pub(super) fn database(
     let full_every = table.duration("full_every", DAY / 24..=366 * DAY);
     let keep = keep(table);
     let lock_timeout = table.duration("lock_timeout", Duration::from_millis(1)..=DAY);
-    let deadline = table.duration("deadline", Duration::from_mins(1)..=7 * DAY);
+    let deadline = table.duration("deadline", Duration::from_secs(1)..=7 * DAY);
     let profile =
         table.choice("profile", &[("supabase", Profile::Supabase), ("rds", Profile::Rds)]);
     let format =

@@ -311,3 +311,75 @@ pub fn unknown<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Error {
         None => error.hint("`drctl list` shows what there is"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::integrity::specimen::World;
+    use crate::store::fault::{Fault, FaultyStore, Op};
+    use crate::store::{Class, MemoryStore, keys};
+
+    fn states(shelf: &Shelf, store: &str) -> Vec<State> {
+        let share = |s: &Shelved| s.shares.iter().find(|s| s.store == store).unwrap().state.clone();
+        shelf.snapshots.iter().map(share).collect()
+    }
+
+    #[tokio::test]
+    async fn it_tells_where_each_snapshot_is_whole() {
+        let world = World::new().await;
+        let west = world.store("west");
+        let key = |i: usize| {
+            let manifest = &world.manifests[i];
+            keys::manifest_key("petforce", &manifest.generation, &manifest.id)
+        };
+        west.overwrite(&key(0), "{}");
+        west.delete(&[key(1)]).await.unwrap();
+        let lost = FaultyStore::new(Arc::new(world.store("south")));
+        lost.always(Op::ListDirs, Fault::Fail(Class::Transient));
+        lost.always(Op::List, Fault::Fail(Class::Transient));
+        let stores: [Arc<dyn ObjectStore>; 3] =
+            [Arc::new(world.store("east")), Arc::new(west), Arc::new(lost.clone())];
+        let shelf = shelf(&stores, &Keys::default(), "petforce").await.unwrap();
+        assert_eq!(states(&shelf, "east"), vec![State::Complete; 3]);
+        assert_eq!(states(&shelf, "south"), vec![State::Unreachable; 3]);
+        assert!(
+            matches!(
+                states(&shelf, "west").as_slice(),
+                [State::Damaged { .. }, State::Missing, State::Complete]
+            ),
+            "{shelf:#?}"
+        );
+        assert_eq!(shelf.unreachable[0].0, "south");
+        let facts = shelf.snapshots[2].facts.as_ref().unwrap();
+        assert_eq!(facts.totals, world.manifests[2].totals);
+        assert_eq!(shelf.latest().unwrap().id, world.manifests[2].id);
+        let (from, read) =
+            manifest(&stores[1..], &Keys::default(), "petforce", &shelf.snapshots[2])
+                .await
+                .unwrap();
+        assert_eq!((from.name(), &read), ("west", &world.manifests[2]));
+
+        let e = super::shelf(&[Arc::new(lost)], &Keys::default(), "petforce").await.unwrap_err();
+        assert_eq!(e.kind(), Kind::Storage);
+    }
+
+    #[tokio::test]
+    async fn snapshots_are_found_by_what_people_type() {
+        let world = World::new().await;
+        let stores: [Arc<dyn ObjectStore>; 1] = [Arc::new(world.store("east"))];
+        let shelf = shelf(&stores, &Keys::default(), "petforce").await.unwrap();
+        let find = |text: &str| shelf.resolve(text).map(|s| s.id.to_string());
+        assert_eq!(find("latest").unwrap(), "20261122T120000Z-000abc");
+        assert_eq!(find("20261122T110000Z-000abc").unwrap(), "20261122T110000Z-000abc");
+        assert_eq!(find("20261122T11").unwrap(), "20261122T110000Z-000abc");
+        let e = find("20261122").unwrap_err();
+        assert_eq!((e.kind(), e.what()), (Kind::Usage, "3 snapshots begin with `20261122`"));
+        let e = find("20261122T11000Z-000abc").unwrap_err();
+        let hint = "the nearest is `20261122T110000Z-000abc`; `drctl list` shows all";
+        assert_eq!((e.kind(), e.advice()), (Kind::Usage, Some(hint)));
+        assert!(find("").is_err());
+        let empty: [Arc<dyn ObjectStore>; 1] = [Arc::new(MemoryStore::new("east"))];
+        let shelf = super::shelf(&empty, &Keys::default(), "petforce").await.unwrap();
+        assert_eq!(shelf.resolve("latest").unwrap_err().kind(), Kind::Failed);
+    }
+}

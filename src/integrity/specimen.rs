@@ -10,11 +10,9 @@ use futures_util::TryStreamExt as _;
 
 use super::rows;
 use super::seal::{self, Keys};
+use super::verify::synthetic::{self, Outline};
 use super::{codec, lists};
-use crate::model::{
-    BasePart, Digest, FORMAT, GenerationId, LargeObjects, Manifest, Part, PartList, RowDigest,
-    RowFormat, SchemaArchive, SnapshotId, Source, Table, TableName, Totals,
-};
+use crate::model::{BasePart, Digest, GenerationId, Manifest, Part, RowFormat, SnapshotId};
 use crate::store::keys;
 use crate::store::{Condition, MemoryStore, ObjectStore};
 
@@ -146,46 +144,28 @@ impl Forge {
                 }
                 parts.push(part);
             }
-            let mut row_digest = RowDigest::default();
-            parts.iter().for_each(|p| row_digest.add(p.row_digest));
-            let list = PartList {
-                format: FORMAT,
-                range_blocks: 1,
-                blocks: ranges.len() as u64,
-                bases: bases.into_values().collect(),
-                parts,
-            };
-            let json = serde_json::to_vec(&list).unwrap();
-            let stored = codec::compress_document(&json).unwrap();
-            let table = Table {
-                name: TableName { schema: "public".to_owned(), name: (*name).to_owned() },
-                oid: 1,
-                relfilenode: 1,
-                definition: Digest::of(name.as_bytes()),
-                columns: vec!["id".to_owned()],
-                condition: None,
-                load_through: None,
-                range_blocks: 1,
-                list: Digest::of(&json),
-                list_stored_digest: Digest::of(&stored),
-                list_stored: stored.len() as u64,
-                parts: list.parts.len() as u64,
-                rows: list.parts.iter().map(|p| p.rows).sum(),
-                row_digest,
-                raw_bytes: list.parts.iter().map(|p| p.raw).sum(),
-                stored_bytes: list.parts.iter().map(|p| p.stored).sum(),
-            };
+            let mut list = synthetic::part_list(parts);
+            list.bases = bases.into_values().collect();
+            let (stored, table) = synthetic::list(name, &list).unwrap();
             lists::open(&stored, &lists::Promise::of(&table)).unwrap();
             let key = keys::list_key(&self.database, &self.generation, table.list);
             self.needs.entry(key.clone()).or_default().insert(needed);
-            objects.push((key, stored.into()));
+            objects.push((key, stored));
             lines.push(table);
         }
         let schema = Bytes::from(format!("PGDMP schema of {id}"));
         let key = keys::schema_key(&self.database, &self.generation, &id);
         self.needs.entry(key.clone()).or_default().insert((id.to_string(), None));
         objects.push((key, schema.clone()));
-        let manifest = self.manifest(id.clone(), now, lines, &schema);
+        let manifest = synthetic::manifest(Outline {
+            id: id.clone(),
+            database: self.database.clone(),
+            generation: self.generation.clone(),
+            taken: now,
+            stores: self.names.clone(),
+            tables: lines,
+            schema,
+        });
         let sealed = seal::seal(&manifest, &self.keys).unwrap();
         let key = keys::manifest_key(&self.database, &self.generation, &id);
         self.needs.entry(key.clone()).or_default().insert((id.to_string(), None));
@@ -197,65 +177,6 @@ impl Forge {
             }
         }
         manifest
-    }
-
-    fn manifest(
-        &self,
-        id: SnapshotId,
-        taken: DateTime<Utc>,
-        tables: Vec<Table>,
-        schema: &Bytes,
-    ) -> Manifest {
-        Manifest {
-            format: FORMAT,
-            id,
-            project: "petforce".to_owned(),
-            database: self.database.clone(),
-            generation: self.generation.clone(),
-            taken,
-            read: taken,
-            program: "drctl test".to_owned(),
-            stores: self.names.clone(),
-            source: source(),
-            row_format: RowFormat::Text,
-            settings: BTreeMap::new(),
-            schema: SchemaArchive {
-                stored_digest: Digest::of(schema),
-                stored: schema.len() as u64,
-                program: "pg_dump 15.0".to_owned(),
-            },
-            totals: Totals { tables: tables.len() as u64, ..Totals::default() },
-            tables,
-            sequences: Vec::new(),
-            large_objects: LargeObjects::default(),
-            materialized_views: Vec::new(),
-            extensions: Vec::new(),
-            roles: Vec::new(),
-            left_out: Vec::new(),
-        }
-    }
-}
-
-/// The source that specimens claim to come from.
-pub fn source() -> Source {
-    Source {
-        system_identifier: Some("7".to_owned()),
-        timeline: Some(1),
-        database: "petforce".to_owned(),
-        database_oid: 5,
-        version: "15.0".to_owned(),
-        version_num: 150_000,
-        postmaster_started: "then".to_owned(),
-        counting_since: None,
-        xmin: "700".to_owned(),
-        lsn: None,
-        in_recovery: false,
-        encoding: "UTF8".to_owned(),
-        collate: "C".to_owned(),
-        ctype: "C".to_owned(),
-        locale_provider: "libc".to_owned(),
-        locale: None,
-        block_size: 8192,
     }
 }
 

@@ -57,14 +57,22 @@ impl Selection<'_> {
         )
     }
 
-    /// The statement that loads such rows into `into`.
-    pub fn copy_in(&self, into: &TableName) -> String {
+    /// The statement that loads such rows into `into`. `freeze`: as rows that every transaction sees,
+    /// which need no second visit; PostgreSQL takes that only where this very transaction made or
+    /// truncated the table.
+    pub fn copy_in(&self, into: &TableName, freeze: bool) -> String {
         let list = match self.columns {
             // Without a list, COPY takes the columns that are not generated: here, none.
             [] => String::new(),
             columns => format!(" ({})", quote::columns(columns)),
         };
-        format!("COPY {}{list} FROM STDIN{}", quote::table(into), options(self.format))
+        let options = match (self.format, freeze) {
+            (RowFormat::Text, false) => "",
+            (RowFormat::Text, true) => " (FREEZE)",
+            (RowFormat::Binary, false) => " (FORMAT binary)",
+            (RowFormat::Binary, true) => " (FORMAT binary, FREEZE)",
+        };
+        format!("COPY {}{list} FROM STDIN{options}", quote::table(into))
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Run<'a> {
     pub with_tablespaces: bool,
     /// The provider who has made some of it in the target already.
     pub provider: Option<Profile>,
+    /// Roles that the restore has made.
+    pub made_roles: &'a [String],
     /// Roles that the target lacks and that the restore goes on without.
     pub without_roles: &'a [String],
 }
@@ -74,6 +76,16 @@ impl Archive {
         let output =
             programs::run(command).await.map_err(|e| e.during("read the schema archive"))?;
         Ok(script::named(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// The statements about the database itself, rewritten from the source's name to `to`.
+    pub async fn about_database(&self, source: &str, to: &str) -> Result<Vec<String>> {
+        let list = self.write_list("database.list", &self.contents.list_of_database())?;
+        let mut command = self.program.bare_command();
+        command.args(["--create", "--file=-"]).arg("--use-list").arg(list).arg(&self.file);
+        let output =
+            programs::run(command).await.map_err(|e| e.during("read the schema archive"))?;
+        Ok(script::about_database(&String::from_utf8_lossy(&output.stdout), source, to))
     }
 
     fn write_list(&self, name: &str, lines: &str) -> Result<PathBuf> {
@@ -115,7 +127,7 @@ impl Archive {
         let mut skipped = Vec::new();
         let mut harmful = Vec::new();
         for error in errors {
-            match complaints::harmless(&error, &self.contents, run.provider, run.without_roles) {
+            match complaints::harmless(&error, &run) {
                 Some(s) => skipped.push(s),
                 None => harmful.push(error),
             }
@@ -132,12 +144,9 @@ impl Archive {
     fn failed(&self, name: &str, errors: &[Complaint], status: &str) -> Error {
         let mut lines = String::new();
         for error in errors.iter().take(SHOWN) {
-            let place = error.entry.and_then(|id| self.contents.entry(id));
-            let place = place.map(|e| e.label() + ": ").unwrap_or_default();
-            let message = error.message.trim_start_matches("could not execute query: ");
-            lines.push_str(&format!("\n  {place}{message}"));
-            if let Some(statement) = error.more.lines().find(|l| l.starts_with("Command was: ")) {
-                lines.push_str(&format!("\n    {statement}"));
+            lines.push_str(&format!("\n  {}", error.message));
+            if !error.attempt().is_empty() {
+                lines.push_str(&format!("\n    in: {}", error.attempt()));
             }
         }
         if errors.len() > SHOWN {

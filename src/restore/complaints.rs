@@ -1,25 +1,39 @@
 //! What pg_restore says on stderr: which of its errors are harmless here, and why.
 
-use super::contents::{Contents, Entry};
+use super::archive::Run;
 use super::request::Skipped;
+use super::script::{self, Token};
 use crate::config::Profile;
 use crate::snapshot::profile;
 
-/// One error with the entry that it came from.
+/// One error with the statement that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Complaint {
-    /// The entry's dump id, where it was told.
-    pub entry: Option<u32>,
     /// The first line.
     pub message: String,
-    /// DETAIL, HINT and the statement.
+    /// DETAIL, HINT, and `Command was: ` with the statement.
     pub more: String,
+}
+
+impl Complaint {
+    fn statement(&self) -> &str {
+        self.more.split_once("Command was: ").map_or("", |(_, s)| s.trim())
+    }
+
+    /// The beginning of the statement on one line, for people.
+    pub fn attempt(&self) -> String {
+        const SHOWN: usize = 120;
+        let line = self.statement().split_whitespace().collect::<Vec<_>>().join(" ");
+        match line.char_indices().nth(SHOWN) {
+            Some((cut, _)) => format!("{} …", &line[..cut]),
+            None => line,
+        }
+    }
 }
 
 /// Splits stderr into errors and warnings.
 pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
     let (mut errors, mut warnings) = (Vec::<Complaint>::new(), Vec::new());
-    let mut entry = None;
     let mut in_error = false;
     for line in stderr.lines() {
         let Some(said) = line.strip_prefix("pg_restore: ") else {
@@ -29,26 +43,20 @@ pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
                     last.more.push('\n');
                 }
                 // Not from pg_restore: the loader, the C library, a wrapper.
-                None => errors.push(Complaint {
-                    entry: None,
-                    message: line.to_owned(),
-                    ..Complaint::default()
-                }),
+                None => errors.push(Complaint { message: line.to_owned(), more: String::new() }),
             }
             continue;
         };
         in_error = false;
-        if let Some(place) = said.strip_prefix("from TOC entry ") {
-            entry = place.split(';').next().and_then(|id| id.parse().ok());
-        } else if let Some(message) = said.strip_prefix("error: ") {
-            errors.push(Complaint { entry, message: message.to_owned(), more: String::new() });
+        if let Some(message) = said.strip_prefix("error: ") {
+            let message = message.trim_start_matches("could not execute query: ").to_owned();
+            errors.push(Complaint { message, more: String::new() });
             in_error = true;
         } else if let Some(message) = said.strip_prefix("warning: ") {
             if !message.starts_with("errors ignored on restore") {
                 warnings.push(message.to_owned());
             }
-        } else if let Some(more) = said.strip_prefix("detail: ")
-            && let Some(last) = errors.last_mut()
+        } else if let (Some(more), Some(last)) = (said.strip_prefix("detail: "), errors.last_mut())
         {
             last.more.push_str(more);
             last.more.push('\n');
@@ -60,19 +68,11 @@ pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
 }
 
 /// Why an error does no harm; `None`: it does. Anything unknown does.
-pub fn harmless(
-    complaint: &Complaint,
-    contents: &Contents,
-    provider: Option<Profile>,
-    without_roles: &[String],
-) -> Option<Skipped> {
-    let entry = complaint.entry.and_then(|id| contents.entry(id));
+pub fn harmless(complaint: &Complaint, run: &Run<'_>) -> Option<Skipped> {
     let message = complaint.message.as_str();
-    let skipped = |reason: &str| {
-        let what = entry.map_or_else(|| message.to_owned(), |e| e.label());
-        Some(Skipped { what, reason: reason.to_owned() })
-    };
-    let statement = complaint.more.split_once("Command was: ").map_or("", |(_, s)| s.trim());
+    let statement = complaint.statement();
+    let skipped =
+        |reason: &str| Some(Skipped { what: complaint.attempt(), reason: reason.to_owned() });
     if message.contains("unrecognized configuration parameter")
         && statement.starts_with("SET ")
         && statement.ends_with("_timeout = 0;")
@@ -83,69 +83,86 @@ pub fn harmless(
         return skipped("every new database has a schema public");
     }
     let lacks = |role: &String| message.ends_with(&format!("role \"{role}\" does not exist"));
-    if without_roles.iter().any(lacks) {
+    if run.without_roles.iter().any(lacks) {
         return skipped(
-            "it names a role that the target does not have (--roles skip); other grants on the same object are lost with it",
+            "it names a role that the target does not have (--roles skip); other grants on the \
+             same object are lost with it",
         );
     }
-    // pg_restore does not say which entry an event trigger's owner belongs to.
-    if let (Some(provider), Some(owner)) = (provider, owner_of_event_trigger(statement))
-        && profile::is_providers(provider, owner)
-        && message.contains("permission denied")
-    {
-        return skipped("it is the provider's; here it belongs to whoever restores it");
-    }
-    let entry = entry?;
-    if entry.kind == "COMMENT"
-        && entry.rest.starts_with("- EXTENSION ")
+    if statement.starts_with("COMMENT ON EXTENSION ")
         && message.contains("must be owner of extension")
     {
         return skipped("the comment on an extension is its owner's, here the provider's");
     }
-    by_provider(message, entry, provider?).and_then(skipped)
-}
-
-/// `ALTER EVENT TRIGGER … OWNER TO role;`
-fn owner_of_event_trigger(statement: &str) -> Option<&str> {
-    let rest = statement.strip_prefix("ALTER EVENT TRIGGER ")?;
-    Some(rest.rsplit_once(" OWNER TO ")?.1.trim_end().trim_end_matches(';').trim_matches('"'))
+    let owner = statement.rsplit_once(" OWNER TO ").map(|(_, o)| o.trim_matches([';', '"', ' ']));
+    if statement.starts_with("ALTER EVENT TRIGGER ")
+        && message.contains("permission denied")
+        && owner.is_some_and(|o| run.made_roles.iter().any(|made| made == o))
+    {
+        return skipped("its owner must be a superuser, and roles are made without such rights");
+    }
+    by_provider(message, statement, run.provider?).and_then(skipped)
 }
 
 /// Why an error about something of the provider's does no harm.
-fn by_provider(message: &str, entry: &Entry, provider: Profile) -> Option<&'static str> {
+fn by_provider(message: &str, statement: &str, provider: Profile) -> Option<&'static str> {
     let says = |text: &str| message.contains(text);
-    let there = says("already exists");
-    let kind = entry.kind.as_str();
-    let theirs = profile::is_providers(provider, entry.owner());
-    if matches!(kind, "EVENT TRIGGER" | "DEFAULT ACL")
-        && theirs
-        && (there || says("permission denied"))
-    {
-        return Some("the provider sees to it in every project");
-    }
-    if kind == "PUBLICATION" && there && profile::is_providers(provider, entry.bare_name()) {
+    let there = says("already exists") || says("multiple primary keys for table");
+    let about = |begins: &str| {
+        let rest = statement.strip_prefix(begins)?;
+        let name = rest.split([' ', ';', '\n']).next()?.trim_matches('"');
+        Some(profile::is_providers(provider, name))
+    };
+    if there && about("CREATE PUBLICATION ") == Some(true) {
         return Some("the provider has made it in this project");
     }
-    if !profile::provided_schemas(provider).iter().any(|schema| entry.is_in_schema(schema)) {
+    if says("permission denied") && about("ALTER DEFAULT PRIVILEGES FOR ROLE ") == Some(true) {
+        return Some("the provider sees to its own privileges");
+    }
+    let schema = object_schema(statement)?;
+    if !profile::provided_schemas(provider).contains(&schema.as_str()) {
         return None;
     }
+    let added = ["CREATE POLICY", "CREATE TRIGGER", "CREATE INDEX", "CREATE UNIQUE INDEX"];
     if there {
         Some("the provider has made it in this project")
-    } else if says("must be owner of") && entry.is_attached() && kind != "COMMENT" {
+    } else if says("must be owner of") && added.iter().any(|a| statement.starts_with(a)) {
         Some(
-            "only the owner, who is the provider, may make it: it is there already unless somebody \
-             added it to the source by hand",
+            "only the owner, who is the provider, may make it: if it was added by hand in the \
+             source, add it by the provider's console",
         )
-    } else if says("must be owner of") || (kind == "ACL" && says("permission denied for")) {
+    } else if says("must be owner of") || says("permission denied") {
         Some("it is the provider's, who sees to it in every project")
     } else {
         None
     }
 }
 
+/// The schema that a statement of pg_dump's is about: that of the first qualified name in it, which
+/// is the object itself or what it belongs to; or the schema that it makes or speaks of.
+fn object_schema(statement: &str) -> Option<String> {
+    let tokens = script::tokens(statement);
+    let name = |t: &Token| match t {
+        Token::Word(n) | Token::Quoted(n) => Some(n.clone()),
+        _ => None,
+    };
+    // CREATE SCHEMA x, COMMENT ON SCHEMA x, GRANT … ON SCHEMA x.
+    let schema = tokens.windows(2).position(|w| w[0] == Token::Word("schema".to_owned()));
+    let qualified = tokens
+        .windows(3)
+        .position(|w| name(&w[0]).is_some() && w[1] == Token::Symbol('.') && name(&w[2]).is_some());
+    match (schema, qualified) {
+        (Some(at), None) => name(&tokens[at + 1]),
+        (Some(at), Some(other)) if at < other => name(&tokens[at + 1]),
+        (_, Some(at)) => name(&tokens[at]),
+        (None, None) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::contents::Stage;
 
     const STDERR: &str = "\
 pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"
@@ -156,12 +173,16 @@ pg_restore: error: could not execute query: ERROR:  schema \"public\" already ex
 Command was: CREATE SCHEMA public;
 
 
-pg_restore: from TOC entry 9; 1259 100 TABLE auth users admin
 pg_restore: error: could not execute query: ERROR:  relation \"users\" already exists
 Command was: CREATE TABLE auth.users (
     id int
 );
-pg_restore: from TOC entry 10; 1259 101 TABLE app pets lab
+pg_restore: error: could not execute query: ERROR:  schema \"auth\" already exists
+Command was: CREATE SCHEMA auth;
+pg_restore: error: could not execute query: ERROR:  trigger \"t\" for relation \"users\" already exists
+Command was: CREATE TRIGGER t AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION public.f();
+pg_restore: error: could not execute query: ERROR:  role \"lab\" does not exist
+Command was: ALTER TABLE app.pets OWNER TO lab;
 pg_restore: error: could not execute query: ERROR:  type \"mood\" does not exist
 LINE 2:     m mood
 Command was: CREATE TABLE app.pets (
@@ -170,18 +191,36 @@ pg_restore: warning: errors ignored on restore: 4
 
     #[test]
     fn only_what_is_known_to_be_harmless_is() {
-        let contents = Contents::parse(
-            "7; 2615 2200 SCHEMA - public postgres\n9; 1259 100 TABLE auth users admin\n\
-             10; 1259 101 TABLE app pets lab\n",
-        )
-        .unwrap();
         let (errors, warnings) = read(STDERR);
-        assert_eq!((errors.len(), warnings.len()), (4, 0));
-        let verdicts = |provider: Option<Profile>| -> Vec<bool> {
-            errors.iter().map(|e| harmless(e, &contents, provider, &[]).is_some()).collect()
+        assert_eq!((errors.len(), warnings.len()), (7, 0));
+        let verdicts = |provider: Option<Profile>, roles: &[&str]| -> Vec<bool> {
+            let roles: Vec<String> = roles.iter().map(|s| (*s).to_owned()).collect();
+            let run = Run {
+                name: "definitions",
+                stage: Stage::Main,
+                section: None,
+                jobs: 1,
+                settings: "",
+                with_tablespaces: true,
+                provider,
+                made_roles: &[],
+                without_roles: &roles,
+            };
+            errors.iter().map(|e| harmless(e, &run).is_some()).collect()
         };
-        assert_eq!(verdicts(Some(Profile::Supabase)), [true, true, true, false]);
-        assert_eq!(verdicts(None), [true, true, false, false]);
-        assert!(errors[3].more.contains("CREATE TABLE app.pets"), "{errors:?}");
+        assert_eq!(
+            verdicts(Some(Profile::Supabase), &[]),
+            [true, true, true, true, true, false, false]
+        );
+        assert_eq!(verdicts(None, &["lab"]), [true, true, false, false, false, true, false]);
+        assert_eq!(errors[6].attempt(), "CREATE TABLE app.pets (");
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_loaded_is_an_error() {
+        let (errors, _) = read("pg_restore: symbol lookup failed\n");
+        assert!(errors.is_empty());
+        let (errors, _) = read("ld.so: libpq.so.5: cannot open shared object file\n");
+        assert_eq!(errors.len(), 1);
     }
 }

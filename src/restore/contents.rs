@@ -95,29 +95,6 @@ impl Entry {
         kinds.contains(&self.kind.as_str())
     }
 
-    /// Whether it is in a schema, or the schema itself, its comment or its privileges.
-    pub fn is_in_schema(&self, schema: &str) -> bool {
-        let begins = |text: &str| text.strip_prefix(schema).is_some_and(|r| r.starts_with(' '));
-        begins(&self.rest)
-            || (self.kind == "SCHEMA" && self.rest.strip_prefix("- ").is_some_and(begins))
-            || self.rest.strip_prefix("- SCHEMA ").is_some_and(begins)
-    }
-
-    /// Whether it belongs to a relation, which may be another's.
-    pub fn is_attached(&self) -> bool {
-        self.is(ATTACHED)
-    }
-
-    /// The last word of what pg_restore lists of it.
-    pub fn owner(&self) -> &str {
-        self.rest.rsplit(' ').next().unwrap_or_default()
-    }
-
-    /// The name of an object that is in no schema.
-    pub fn bare_name(&self) -> &str {
-        self.rest.strip_prefix("- ").and_then(|r| r.split(' ').next()).unwrap_or_default()
-    }
-
     /// Whether `schema.name` matches, wherever schema, name and owner part.
     fn matches(&self, pattern: &str) -> bool {
         let words: Vec<&str> = self.rest.split(' ').collect();
@@ -149,7 +126,7 @@ pub enum Stage {
 pub struct Contents {
     entries: Vec<Entry>,
     taken: HashSet<u32>,
-    /// Tables whose rows are wanted too.
+    /// Catalogue OIDs of the tables whose rows are wanted too.
     chosen: HashSet<u32>,
 }
 
@@ -172,11 +149,8 @@ impl Contents {
             }
         }
         let taken: HashSet<u32> = entries.iter().map(|e| e.id).collect();
-        Ok(Self { entries, chosen: taken.clone(), taken })
-    }
-
-    pub fn entry(&self, id: u32) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.id == id)
+        let chosen = tables(&entries, &taken);
+        Ok(Self { entries, taken, chosen })
     }
 
     /// The entries of a stage, as `pg_restore --use-list` reads them.
@@ -194,6 +168,15 @@ impl Contents {
         self.lines(|e| e.kind != "BLOBS")
     }
 
+    /// What is about the database itself.
+    pub fn list_of_database(&self) -> String {
+        self.lines(|e| {
+            e.is(&["DATABASE", "DATABASE PROPERTIES"])
+                || (e.is(&["ACL", "COMMENT", "SECURITY LABEL"])
+                    && e.rest.starts_with("- DATABASE "))
+        })
+    }
+
     fn lines(&self, wanted: impl Fn(&&Entry) -> bool) -> String {
         let taken = self.entries.iter().filter(|e| self.taken.contains(&e.id)).filter(wanted);
         taken.map(|e| format!("{};\n", e.id)).collect()
@@ -203,10 +186,9 @@ impl Contents {
         !self.list(stage).is_empty()
     }
 
-    /// Whether the rows of the table with this catalogue OID are wanted.
+    /// Whether the table with this catalogue OID is made, and its rows are wanted.
     pub fn chooses(&self, oid: u32) -> bool {
-        let mut all = self.entries.iter();
-        all.any(|e| e.oid == oid && e.kind == "TABLE" && self.chosen.contains(&e.id))
+        self.chosen.contains(&oid)
     }
 
     /// Whether a sequence of this name is among what is restored.
@@ -218,13 +200,15 @@ impl Contents {
         })
     }
 
-    /// Leaves out extensions, with what is said of them.
+    /// Leaves out extensions, with their comments.
     pub fn without_extensions(&mut self, names: &[&str]) {
+        let of_any = |text: &str| {
+            let name = text.trim_end();
+            names.contains(&name)
+        };
         let gone = |e: &Entry| match e.kind.as_str() {
-            "EXTENSION" => names.contains(&e.bare_name()),
-            "COMMENT" => {
-                names.iter().any(|name| e.rest.trim_end() == format!("- EXTENSION {name}"))
-            }
+            "EXTENSION" => e.rest.strip_prefix("- ").is_some_and(of_any),
+            "COMMENT" => e.rest.strip_prefix("- EXTENSION ").is_some_and(of_any),
             _ => false,
         };
         for entry in self.entries.iter().filter(|e| gone(e)) {
@@ -232,8 +216,11 @@ impl Contents {
         }
     }
 
-    pub fn has_schema_entries(&self, schema: &str) -> bool {
-        self.entries.iter().any(|e| self.taken.contains(&e.id) && e.is_in_schema(schema))
+    /// Whether the archive makes this schema.
+    pub fn makes_schema(&self, schema: &str) -> bool {
+        let begins = format!("- {schema} ");
+        let mut all = self.entries.iter();
+        all.any(|e| e.kind == "SCHEMA" && e.rest.starts_with(&begins) && self.taken.contains(&e.id))
     }
 
     /// Narrows the restore down to the tables that match a pattern, with their partitions, what
@@ -263,37 +250,51 @@ impl Contents {
             chosen.extend(found);
         }
         self.add_partitions(&mut chosen);
+        self.add_siblings(manifest, &mut chosen);
         let mut taken = HashSet::new();
         for id in &chosen {
             self.add_with_needs(*id, &mut taken);
         }
         let left_out = self.add_attached(&mut taken, &chosen);
         self.taken = taken;
-        self.chosen = chosen;
+        self.chosen = tables(&self.entries, &chosen);
         Ok(left_out)
     }
 
-    /// The partitions of chosen tables, at any depth: `TABLE ATTACH` needs both ends.
+    /// The partitions of chosen tables, at any depth. `TABLE ATTACH` needs both ends; the partition
+    /// is the one that needs the other.
     fn add_partitions(&self, chosen: &mut HashSet<u32>) {
-        let kinds: HashMap<u32, &str> =
-            self.entries.iter().map(|e| (e.id, e.kind.as_str())).collect();
+        let by_id: HashMap<u32, &Entry> = self.entries.iter().map(|e| (e.id, e)).collect();
+        let attached = self.entries.iter().filter(|e| e.kind == "TABLE ATTACH");
+        let pairs: Vec<(u32, u32)> = attached
+            .flat_map(|attach| attach.needs.iter().filter_map(|id| by_id.get(id)))
+            .flat_map(|child| child.needs.iter().map(|parent| (*parent, child.id)))
+            .filter(|(parent, _)| by_id.get(parent).is_some_and(|p| p.kind == "TABLE"))
+            .collect();
         loop {
             let before = chosen.len();
-            for attach in self.entries.iter().filter(|e| e.kind == "TABLE ATTACH") {
-                let mut tables = attach
-                    .needs
-                    .iter()
-                    .filter(|n| matches!(kinds.get(*n), Some(&"TABLE" | &"FOREIGN TABLE")));
-                // pg_dump names the parent first.
-                if tables.next().is_some_and(|parent| chosen.contains(parent)) {
-                    let children: Vec<u32> = tables.copied().collect();
-                    chosen.extend(children);
+            for (parent, child) in &pairs {
+                if chosen.contains(parent) {
+                    chosen.insert(*child);
                 }
             }
             if chosen.len() == before {
                 return;
             }
         }
+    }
+
+    /// Leaves whose rows may move between them come together or not at all.
+    fn add_siblings(&self, manifest: &Manifest, chosen: &mut HashSet<u32>) {
+        let by_oid: HashMap<u32, u32> =
+            self.entries.iter().filter(|e| e.kind == "TABLE").map(|e| (e.oid, e.id)).collect();
+        let moving = || {
+            let all = manifest.tables.iter();
+            all.filter_map(|t| Some((t.load_through.as_ref()?, *by_oid.get(&t.oid)?)))
+        };
+        let roots: HashSet<_> =
+            moving().filter(|(_, id)| chosen.contains(id)).map(|(root, _)| root).collect();
+        chosen.extend(moving().filter(|(root, _)| roots.contains(root)).map(|(_, id)| id));
     }
 
     fn add_with_needs(&self, id: u32, into: &mut HashSet<u32>) {
@@ -337,6 +338,11 @@ impl Contents {
             |e: &&Entry| refused.contains(&e.id) && e.needs.iter().any(|n| chosen.contains(n));
         self.entries.iter().filter(of_chosen).map(Entry::label).collect()
     }
+}
+
+/// The catalogue OIDs of tables among `ids`.
+fn tables(entries: &[Entry], ids: &HashSet<u32>) -> HashSet<u32> {
+    entries.iter().filter(|e| e.kind == "TABLE" && ids.contains(&e.id)).map(|e| e.oid).collect()
 }
 
 /// `id; catalogue oid KIND schema name owner`.
@@ -384,8 +390,8 @@ mod tests {
         33; 0 0 SEQUENCE OWNED BY app pets_id_seq lab\n;\tdepends on: 30 32\n\
         34; 2604 103 DEFAULT app pets id lab\n;\tdepends on: 30 32\n\
         35; 1259 104 TABLE app visits lab\n;\tdepends on: 15\n\
-        36; 1259 105 TABLE app visits_1 lab\n;\tdepends on: 15\n\
-        37; 0 0 TABLE ATTACH app visits_1 lab\n;\tdepends on: 35 36\n\
+        36; 1259 105 TABLE app visits_1 lab\n;\tdepends on: 35 15\n\
+        37; 0 0 TABLE ATTACH app visits_1 lab\n;\tdepends on: 36 35\n\
         40; 2606 106 CONSTRAINT app owners owners_pkey lab\n;\tdepends on: 31\n\
         41; 2606 107 FK CONSTRAINT app pets pets_owner_fkey lab\n;\tdepends on: 40 30 31\n\
         42; 0 0 ACL app TABLE pets lab\n;\tdepends on: 30\n\
@@ -402,6 +408,5 @@ mod tests {
         assert_eq!(ids(&contents.list(Stage::Privileges)), [42]);
         assert_eq!(ids(&contents.list(Stage::EventTriggers)), [43, 44]);
         assert_eq!(ids(&contents.list(Stage::Main)).len(), 12);
-        assert_eq!(contents.entry(33).unwrap().kind, "SEQUENCE OWNED BY");
     }
 }

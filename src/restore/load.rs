@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::rows::{BINARY_HEADER, BINARY_TRAILER};
 use crate::model::{Event, Manifest, PartList, RowFormat, Sink, Table, TableName};
 use crate::postgres::copy::{CopyIn, Selection};
-use crate::postgres::{Conninfo, Session, connect, session_settings, sqlstate};
+use crate::postgres::{Conninfo, Session, connect, quote, session_settings, sqlstate};
 
 /// Uncompressed bytes that one COPY carries, where a table is worked on by several sessions.
 const COPY_BYTES: u64 = 64 << 20;
@@ -27,14 +27,17 @@ pub struct TableLoad {
     pub list: PartList,
     /// Where its rows go: the table, or the root of its partition tree.
     pub into: TableName,
+    /// This restore has made the table, and nothing is in it.
+    pub ours: bool,
+    started: AtomicBool,
     left: AtomicUsize,
 }
 
 impl TableLoad {
-    pub fn new(table: Table, list: PartList, through_root: bool) -> Self {
-        let root = table.load_through.clone().filter(|_| through_root);
-        let into = root.unwrap_or_else(|| table.name.clone());
-        Self { table, list, into, left: AtomicUsize::new(0) }
+    pub fn new(table: Table, list: PartList, ours: bool) -> Self {
+        let into = table.load_through.clone().unwrap_or_else(|| table.name.clone());
+        let (started, left) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { table, list, into, ours, started, left }
     }
 }
 
@@ -42,6 +45,9 @@ impl TableLoad {
 struct Errand {
     table: usize,
     parts: Range<usize>,
+    /// The whole table in one transaction, its rows frozen: they are not rewritten by whoever reads
+    /// or vacuums them first, and under `wal_level = minimal` they are not logged.
+    freeze: bool,
 }
 
 /// What the sessions share.
@@ -59,16 +65,29 @@ impl Load {
         mut tables: Vec<TableLoad>,
         objects: Arc<Objects>,
         format: RowFormat,
+        jobs: usize,
         sink: Arc<dyn Sink>,
     ) -> Self {
         tables.sort_by_key(|t| (Reverse(t.table.raw_bytes), t.table.name.clone()));
-        let mut queue = Vec::new();
-        for (index, t) in tables.iter().enumerate() {
-            let runs = runs(&t.list, COPY_BYTES);
-            t.left.store(runs.len(), Ordering::Relaxed);
-            queue.extend(runs.into_iter().map(|parts| Errand { table: index, parts }));
+        let total: u64 = tables.iter().map(|t| t.table.raw_bytes).sum();
+        // One session's fair share: a larger table must be shared among them, or they end apart.
+        let share = total / jobs.max(1) as u64;
+        let (mut whole, mut shared) = (Vec::new(), Vec::new());
+        for (table, t) in tables.iter().enumerate() {
+            let through_root = t.into != t.table.name;
+            if t.ours && !through_root && t.table.raw_bytes <= share && !t.list.parts.is_empty() {
+                whole.push(Errand { table, parts: 0..t.list.parts.len(), freeze: true });
+                t.left.store(1, Ordering::Relaxed);
+            } else {
+                let runs = runs(&t.list, COPY_BYTES);
+                t.left.store(runs.len(), Ordering::Relaxed);
+                let errand = |parts| Errand { table, parts, freeze: false };
+                shared.extend(runs.into_iter().map(errand));
+            }
         }
-        Self { tables, queue, next: AtomicUsize::new(0), objects, format, sink }
+        // What can be shared goes last: it fills whatever the whole tables leave uneven.
+        whole.append(&mut shared);
+        Self { tables, queue: whole, next: AtomicUsize::new(0), objects, format, sink }
     }
 
     /// Loads everything with up to `jobs` sessions in the database of `info`.
@@ -143,7 +162,7 @@ impl Load {
             let during = |e: Error| e.during(format!("load {}", part_label(t, index)));
             let mut under_way = match copy.take() {
                 Some(copy) => copy,
-                None => self.begin(session, t).await.map_err(during)?,
+                None => self.begin(session, t, errand.freeze).await.map_err(during)?,
             };
             let raw_bytes = bytes.len() as u64;
             let bytes = match self.format {
@@ -156,15 +175,26 @@ impl Load {
                 rows: t.list.parts[index].rows,
                 bytes: raw_bytes,
             });
-            match last {
-                true => self.end(under_way, t, errand).await.map_err(during)?,
-                false => copy = Some(under_way),
+            if last {
+                self.end(session, under_way, t, errand).await.map_err(during)?;
+            } else {
+                copy = Some(under_way);
             }
         }
         Ok(())
     }
 
-    async fn begin(&self, session: &Session, t: &TableLoad) -> Result<CopyIn> {
+    async fn begin(&self, session: &Session, t: &TableLoad, freeze: bool) -> Result<CopyIn> {
+        if !t.started.swap(true, Ordering::Relaxed) {
+            self.sink.emit(Event::TableStarted {
+                table: t.table.name.to_string(),
+                total_bytes: t.table.raw_bytes,
+            });
+        }
+        if freeze {
+            let sql = format!("BEGIN; TRUNCATE ONLY {}", quote::table(&t.into));
+            session.simple(&sql).await?;
+        }
         let selection = Selection {
             table: &t.table.name,
             columns: &t.table.columns,
@@ -172,10 +202,16 @@ impl Load {
             condition: None,
             format: self.format,
         };
-        session.copy_in(&selection.copy_in(&t.into), &t.table.name.to_string()).await
+        session.copy_in(&selection.copy_in(&t.into, freeze), &t.table.name.to_string()).await
     }
 
-    async fn end(&self, copy: CopyIn, t: &TableLoad, errand: &Errand) -> Result<()> {
+    async fn end(
+        &self,
+        session: &Session,
+        copy: CopyIn,
+        t: &TableLoad,
+        errand: &Errand,
+    ) -> Result<()> {
         let taken = copy.finish().await?;
         let sent: u64 = t.list.parts[errand.parts.clone()].iter().map(|p| p.rows).sum();
         if taken != sent {
@@ -184,6 +220,9 @@ impl Load {
                 format!("{}: {sent} rows were sent and the server took {taken}", t.table.name),
             )
             .hint("a trigger or rule on the target ate rows: restore into an empty database"));
+        }
+        if errand.freeze {
+            session.simple("COMMIT").await?;
         }
         if t.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.sink.emit(Event::TableEnded {

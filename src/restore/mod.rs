@@ -16,6 +16,7 @@ mod request;
 mod script;
 mod target;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,7 +72,8 @@ struct Prepared {
     archive: Archive,
     objects: Arc<Objects>,
     with_tablespaces: bool,
-    provided: Vec<String>,
+    /// Tables to load that the provider has made already.
+    there: BTreeSet<TableName>,
 }
 
 async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
@@ -145,6 +147,13 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         .map(|t| PlannedTable { name: t.name.clone(), rows: t.rows, raw_bytes: t.raw_bytes })
         .collect();
     tables.sort_by_key(|t| std::cmp::Reverse(t.raw_bytes));
+    let (there, filled) = target.already_there(&chosen, &provided).await?;
+    if !filled.is_empty() {
+        refusals.push(Refusal {
+            what: format!("the provider's tables have rows already: {}", filled.join(", ")),
+            hint: "restore into a new project, before anybody signs up or uploads".to_owned(),
+        });
+    }
     let everything = request.tables.is_empty();
     let plan = RestorePlan {
         snapshot: manifest.id.clone(),
@@ -164,14 +173,14 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         extensions,
         provided_schemas: provided
             .iter()
-            .filter(|s| archive.contents.has_schema_entries(s))
+            .filter(|s| archive.contents.makes_schema(s))
             .cloned()
             .collect(),
         warnings,
         refusals,
     };
     let with_tablespaces = tablespaces.is_empty();
-    Ok(Prepared { plan, target, archive, objects, with_tablespaces, provided })
+    Ok(Prepared { plan, target, archive, objects, with_tablespaces, there })
 }
 
 /// Everything that speaks against the restore, at once.
@@ -248,7 +257,7 @@ impl Phases<'_> {
 }
 
 async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Restored> {
-    let Prepared { plan, target, archive, objects, with_tablespaces, provided } = prepared;
+    let Prepared { plan, target, archive, objects, with_tablespaces, there } = prepared;
     let manifest = &request.manifest;
     let everything = request.tables.is_empty();
     let mut phases = Phases { request, began: None, done: Vec::new() };
@@ -257,7 +266,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.begin("part lists");
     let chosen = chosen_tables(request, &archive);
     let sequences = chosen_sequences(request, &archive);
-    let loads = table_loads(&chosen, &objects, everything).await?;
+    let loads = table_loads(&chosen, &objects, &archive, &there).await?;
     announce(request, &chosen);
 
     phases.begin("definitions");
@@ -266,6 +275,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     if request.roles == Roles::Create {
         target::create_roles(&target.session, &plan.missing_roles).await?;
     }
+    let made_roles = (request.roles == Roles::Create).then_some(plan.missing_roles.as_slice());
+    // Only a database that was there before can have been prepared by a provider.
+    let provider = request.profile.filter(|_| plan.course == Course::InPlace);
     let skip_roles = (request.roles == Roles::Skip).then_some(plan.missing_roles.as_slice());
     let place = Place::begin(target, manifest).await?;
     let step = async |name: &str, stage: Stage, section: Option<&str>, jobs: usize| {
@@ -276,7 +288,8 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             jobs,
             settings: &settings,
             with_tablespaces,
-            provider: request.profile,
+            provider,
+            made_roles: made_roles.unwrap_or_default(),
             without_roles: skip_roles.unwrap_or_default(),
         };
         let (passed_over, warnings) = archive.restore(&place.info, run).await?;
@@ -286,22 +299,21 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     skipped.extend(step("definitions", Stage::Main, Some("pre-data"), 1).await?);
 
     phases.begin("rows");
-    let work = match provided.is_empty() {
+    let work = match there.is_empty() {
         true => "",
         // The provider's tables have their triggers and foreign keys already.
         false => "SET session_replication_role = replica",
     };
-    let load =
-        Load::new(loads, Arc::clone(&objects), manifest.row_format, Arc::clone(&request.sink));
-    load.run(&place.info, manifest, request.jobs, work).await?;
+    let (format, jobs) = (manifest.row_format, request.jobs);
+    let load = Load::new(loads, Arc::clone(&objects), format, jobs, Arc::clone(&request.sink));
+    load.run(&place.info, manifest, jobs, work).await?;
     let session = finishing::plain(&place.info).await?;
     finishing::set_sequences(&session, &sequences).await?;
 
     // Before indexes and constraints: those change no row, and the rows are still in the cache.
     phases.begin("proof");
     announce(request, &chosen);
-    let through_root = everything;
-    let claim = Claim { manifest, tables: chosen.clone(), through_root };
+    let claim = Claim { manifest, tables: chosen.clone() };
     let mut differences =
         proof::rows(&place.info, &claim, request.jobs, Arc::clone(&request.sink)).await?;
     differences.extend(proof::sequences(&place.info, &sequences).await?);
@@ -361,7 +373,11 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     }
     session.close().await;
     phases.begin("name");
-    let (target, left_over) = place.settle().await?;
+    let properties = match everything && place.is_new() {
+        true => archive.about_database(&manifest.source.database, place.info.database()).await?,
+        false => Vec::new(),
+    };
+    let (target, left_over) = place.settle(&properties).await?;
     phases.end();
     advice.extend(left_over);
     if !superuser {
@@ -377,13 +393,15 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
 async fn table_loads(
     chosen: &[&Table],
     objects: &Objects,
-    everything: bool,
+    archive: &Archive,
+    there: &BTreeSet<TableName>,
 ) -> Result<Vec<TableLoad>> {
     use futures_util::{StreamExt as _, TryStreamExt as _, stream};
     stream::iter(chosen)
         .map(async |table| {
             let list = objects.list(table).await?;
-            Ok(TableLoad::new((*table).clone(), list, everything))
+            let ours = archive.contents.chooses(table.oid) && !there.contains(&table.name);
+            Ok(TableLoad::new((*table).clone(), list, ours))
         })
         .buffered(8)
         .try_collect()

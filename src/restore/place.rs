@@ -80,10 +80,6 @@ impl Place {
         Ok(Self { admin, info, wanted, course, snapshot })
     }
 
-    pub fn admin(&self) -> &Session {
-        &self.admin
-    }
-
     /// The proof was different: says so where the next one will look.
     pub async fn condemn(&self) -> Result<()> {
         let note = format!(
@@ -98,14 +94,37 @@ impl Place {
         self.admin.simple(&format!("COMMENT ON {what} IS {}", quote::literal(&note))).await
     }
 
-    /// What was restored is whole: gives it its name. Every session in it must be closed. Gives
-    /// advice on what is left over.
-    pub async fn settle(self) -> Result<(Conninfo, Vec<String>)> {
-        let mut advice = Vec::new();
+    /// Gives the database that was made here the properties of its source: `statements` are about
+    /// the database under its present name. Gives advice on those that cannot be had; none of them
+    /// concerns what is in it.
+    async fn dress(&self, statements: &[String]) -> (Option<String>, Vec<String>) {
+        let (mut comment, mut advice) = (None, Vec::new());
+        for statement in statements {
+            if let Some(rest) = statement.strip_prefix("COMMENT ON DATABASE ") {
+                // Its present comment says what it is until it has its name.
+                comment = rest.split_once(" IS ").map(|(_, text)| text.to_owned());
+            } else if let Err(e) = self.admin.simple(statement).await {
+                let why = e.one_line();
+                advice.push(format!("a property of the source database was not set: {why}"));
+            }
+        }
+        (comment, advice)
+    }
+
+    /// Whether the database is this restore's own, made for it.
+    pub fn is_new(&self) -> bool {
+        self.course != Course::InPlace
+    }
+
+    /// What was restored is whole: gives it its properties and its name. Every session in it must
+    /// be closed. Gives advice on what is left over.
+    pub async fn settle(self, properties: &[String]) -> Result<(Conninfo, Vec<String>)> {
+        let (comment, mut advice) = self.dress(properties).await;
+        let comment = comment.unwrap_or_else(|| "NULL".to_owned());
         let temporary = quote::ident(self.info.database());
         let name = quote::ident(self.wanted.database());
         let named = format!(
-            "ALTER DATABASE {temporary} RENAME TO {name}; COMMENT ON DATABASE {name} IS NULL"
+            "ALTER DATABASE {temporary} RENAME TO {name}; COMMENT ON DATABASE {name} IS {comment}"
         );
         match self.course {
             Course::InPlace => {

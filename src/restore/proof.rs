@@ -1,7 +1,7 @@
 //! The proof: every row read back under the manifest's settings, counted, digested and compared.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use super::target::APPLICATION;
 use crate::error::{Attempt, Kind, Result};
 use crate::integrity::large_objects;
 use crate::integrity::rows::{Counter, Tally};
-use crate::model::{Event, Manifest, RowFormat, Sink, Table, TableName};
+use crate::model::{Event, Manifest, RowFormat, Sequence, Sink, Table, TableName};
 use crate::postgres::copy::Selection;
 use crate::postgres::{Conninfo, Session, catalog, connect, quote, session_settings};
 
@@ -22,14 +22,12 @@ const RANGE_BLOCKS: u64 = 2048;
 pub struct Claim<'a> {
     pub manifest: &'a Manifest,
     pub tables: Vec<&'a Table>,
-    /// Rows of these tables came through the root of their tree and may lie in any of its leaves.
-    pub through_root: bool,
 }
 
 impl<'a> Claim<'a> {
     /// Every table of the snapshot.
     pub fn whole(manifest: &'a Manifest) -> Self {
-        Self { manifest, tables: manifest.tables.iter().collect(), through_root: true }
+        Self { manifest, tables: manifest.tables.iter().collect() }
     }
 }
 
@@ -39,6 +37,7 @@ struct Group {
     expected: Tally,
     found: Mutex<Tally>,
     raw_bytes: u64,
+    started: AtomicBool,
     left: AtomicUsize,
 }
 
@@ -106,22 +105,32 @@ fn shown(tally: Tally) -> String {
 }
 
 /// Compares the values of sequences.
-pub async fn sequences(
-    info: &Conninfo,
-    expected: &[crate::model::Sequence],
-) -> Result<Vec<Difference>> {
+pub async fn sequences(info: &Conninfo, expected: &[Sequence]) -> Result<Vec<Difference>> {
     let session = connect(info, APPLICATION).await?;
-    let names: Vec<TableName> = expected.iter().map(|s| s.name.clone()).collect();
+    let there = session
+        .rows(
+            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'",
+        )
+        .await?;
+    let there: BTreeSet<TableName> = there
+        .iter()
+        .map(|r| Ok(TableName { schema: r.text(0)?.to_owned(), name: r.text(1)?.to_owned() }))
+        .collect::<Result<_>>()?;
+    let names: Vec<TableName> =
+        expected.iter().map(|s| s.name.clone()).filter(|n| there.contains(n)).collect();
     let found = catalog::sequence_values(&session, &names).await?;
     session.close().await;
-    let shown = |s: &crate::model::Sequence| format!("{} (called: {})", s.last_value, s.is_called);
-    let pairs = expected.iter().zip(&found);
-    Ok(pairs
-        .filter(|(e, f)| e != f)
-        .map(|(e, f)| Difference {
+    let found: BTreeMap<&TableName, &Sequence> = found.iter().map(|s| (&s.name, s)).collect();
+    let shown = |s: &Sequence| format!("{} (called: {})", s.last_value, s.is_called);
+    let differs = |e: &&Sequence| found.get(&e.name) != Some(e);
+    Ok(expected
+        .iter()
+        .filter(differs)
+        .map(|e| Difference {
             what: format!("sequence {}", e.name),
             expected: shown(e),
-            found: shown(f),
+            found: found.get(&e.name).map_or_else(|| "no such sequence".to_owned(), |f| shown(f)),
         })
         .collect())
 }
@@ -242,6 +251,7 @@ async fn plan(
             expected,
             found: Mutex::default(),
             raw_bytes: tables.iter().map(|t| t.raw_bytes).sum(),
+            started: AtomicBool::new(false),
             left: AtomicUsize::new(queue.len() - before),
         });
     };
@@ -249,8 +259,8 @@ async fn plan(
     tables.sort_by_key(|t| std::cmp::Reverse(t.raw_bytes));
     for table in tables {
         match &table.load_through {
-            Some(root) if claim.through_root => trees.entry(root).or_default().push(table),
-            _ => add(table.name.to_string(), &[table], vec![table.name.clone()]),
+            Some(root) => trees.entry(root).or_default().push(table),
+            None => add(table.name.to_string(), &[table], vec![table.name.clone()]),
         }
     }
     for (root, tables) in trees {
@@ -279,6 +289,10 @@ impl Work {
     async fn read(self: Arc<Self>, session: Session) -> Result<()> {
         while let Some(range) = self.queue.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let group = &self.groups[range.group];
+            if !group.started.swap(true, Ordering::Relaxed) {
+                let (table, total_bytes) = (group.label.clone(), group.raw_bytes);
+                self.sink.emit(Event::TableStarted { table, total_bytes });
+            }
             let selection = Selection {
                 table: &range.table,
                 columns: &range.columns,

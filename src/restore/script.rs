@@ -40,6 +40,47 @@ pub fn named(script: &str) -> Named {
     named
 }
 
+/// The tokens of one statement.
+pub fn tokens(statement: &str) -> Vec<Token> {
+    let mut scanner = Scanner { rest: statement, line_start: true };
+    std::iter::from_fn(|| scanner.next()).collect()
+}
+
+/// The statements of a script that are about the database `from`, rewritten to be about `to`: its
+/// settings, those of roles in it, its owner, privileges and comment.
+pub fn about_database(script: &str, from: &str, to: &str) -> Vec<String> {
+    let mut scanner = Scanner { rest: script, line_start: true };
+    let mut found = Vec::new();
+    let mut statement: Vec<(Token, usize, usize)> = Vec::new();
+    loop {
+        scanner.skip();
+        let begin = script.len() - scanner.rest.len();
+        let Some(token) = scanner.next() else { return found };
+        let end = script.len() - scanner.rest.len();
+        if token != Token::Symbol(';') {
+            statement.push((token, begin, end));
+            continue;
+        }
+        let words = |w: &[(Token, usize, usize)]| {
+            word(&w[0].0) == "database" && name(&w[1].0) == Some(from)
+        };
+        let kept = ["alter", "grant", "revoke", "comment", "security"];
+        let first = statement.first().map(|(t, from, _)| (word(t).to_owned(), *from));
+        if let (Some((verb, start)), Some(at)) = (first, statement.windows(2).position(words))
+            && kept.contains(&verb.as_str())
+        {
+            let (_, from, upto) = statement[at + 1];
+            found.push(format!(
+                "{}{}{}",
+                &script[start..from],
+                crate::postgres::quote::ident(to),
+                &script[upto..begin]
+            ));
+        }
+        statement.clear();
+    }
+}
+
 fn examine(tokens: &[Token], named: &mut Named) {
     let words: Vec<&str> = tokens.iter().take(5).map(word).collect();
     match words.as_slice() {
@@ -154,8 +195,14 @@ impl<'a> Scanner<'a> {
     }
 
     fn next(&mut self) -> Option<Token> {
-        loop {
-            let c = self.rest.chars().next()?;
+        self.skip();
+        let c = self.rest.chars().next()?;
+        Some(self.token(c))
+    }
+
+    /// Goes past white space and comments.
+    fn skip(&mut self) {
+        while let Some(c) = self.rest.chars().next() {
             if c == '\n' {
                 self.take(1);
                 self.line_start = true;
@@ -172,11 +219,10 @@ impl<'a> Scanner<'a> {
                 continue;
             }
             self.line_start = false;
-            if self.rest.starts_with("/*") {
-                self.comment();
-                continue;
+            if !self.rest.starts_with("/*") {
+                return;
             }
-            return Some(self.token(c));
+            self.comment();
         }
     }
 
@@ -312,6 +358,29 @@ SELECT $1 FROM a$b$c;
 ALTER TABLE t OWNER TO real;
 "#;
         assert_eq!(roles(script), ["real"]);
+    }
+
+    #[test]
+    fn statements_about_the_database_move_to_another() {
+        let script = "\
+CREATE DATABASE pets WITH TEMPLATE = template0;
+ALTER DATABASE pets OWNER TO lab;
+\\connect pets
+SET x = 1;
+ALTER DATABASE pets SET work_mem TO '8MB';
+ALTER ROLE \"A b\" IN DATABASE pets SET search_path TO 'database pets';
+COMMENT ON DATABASE \"pets\" IS 'it''s; fine'; /* COMMENT ON DATABASE pets IS ''; */
+ALTER DATABASE other SET work_mem TO '8MB';
+";
+        assert_eq!(
+            about_database(script, "pets", "new one"),
+            [
+                "ALTER DATABASE \"new one\" OWNER TO lab",
+                "ALTER DATABASE \"new one\" SET work_mem TO '8MB'",
+                "ALTER ROLE \"A b\" IN DATABASE \"new one\" SET search_path TO 'database pets'",
+                "COMMENT ON DATABASE \"new one\" IS 'it''s; fine'",
+            ]
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::integrity::seal::Keys;
 use crate::integrity::shelf;
 use crate::integrity::verified::Record;
 use crate::model::{Event, Finding, GenerationId, Level, Sink, SnapshotId};
-use crate::store::ObjectStore;
+use crate::store::{ObjectStore, marker};
 
 /// What to copy.
 pub struct CopyRequest {
@@ -30,6 +30,8 @@ pub struct CopyRequest {
     pub jobs: usize,
     pub sink: Arc<dyn Sink>,
     pub now: DateTime<Utc>,
+    /// Keeps the id of a destination that was never used apart from others.
+    pub random: u32,
 }
 
 /// What a copy would do, or did, for one snapshot.
@@ -76,6 +78,13 @@ impl CopyReport {
     pub fn is_complete(&self) -> bool {
         self.findings.is_empty() && self.snapshots.iter().all(|s| s.state != CopyState::Failed)
     }
+}
+
+/// The id that a destination gets which was never used.
+fn marker_id(request: &CopyRequest) -> u128 {
+    let CopyRequest { database, to, now, random, .. } = request;
+    let text = format!("{} {database} {now} {random}", to.url());
+    xxhash_rust::xxh3::xxh3_128(text.as_bytes())
 }
 
 /// The snapshots to copy, by generation, oldest first.
@@ -145,7 +154,11 @@ async fn run(request: &CopyRequest, act: bool) -> Result<CopyReport> {
         findings: Vec::new(),
         seconds: 0.0,
     };
-    for (generation, places) in targets(request).await? {
+    let targets = targets(request).await?;
+    if act {
+        marker::ensure(&*request.to, request.now, marker_id(request)).await?;
+    }
+    for (generation, places) in targets {
         request.sink.emit(Event::Phase { name: format!("copy generation {generation}") });
         let mut passage = Passage::open(request, &generation, act).await?;
         for place in places {

@@ -74,14 +74,13 @@ impl From<StoreError> for Error {
             Class::Corrupt => Kind::Damaged,
             _ => Kind::Storage,
         };
-        let mut error = Error::new(kind, e.what);
-        if let Some(hint) = e.hint {
-            error = error.hint(hint);
-        }
-        match e.source {
-            Some(source) => error.caused_by(source),
+        let error = Error::new(kind, e.what.clone());
+        let error = match &e.hint {
+            Some(hint) => error.hint(hint.clone()),
             None => error,
-        }
+        };
+        // The store's own error stays in the chain, so that its class can be asked for.
+        error.caused_by(e)
     }
 }
 
@@ -137,6 +136,19 @@ pub enum Put {
 
 /// Bytes as they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// What `refuses_damage` sends, and what it promises.
+pub(super) const DAMAGED: &[u8] = b"these bytes were sent";
+pub(super) const PROMISED: &[u8] = b"those bytes were promised";
+
+/// Whether the answer to damaged bytes is that the store will not have them.
+pub(super) fn refused(answer: Result<Put>) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(false),
+        Err(e) if matches!(e.class, Class::Corrupt | Class::Permanent) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
 
 /// One place for objects. Keys are relative to the store's prefix, use `/`, and never begin with it.
 ///
@@ -205,6 +217,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         _sha256: Digest,
     ) -> Result<Option<Put>> {
         Ok(None)
+    }
+
+    /// Whether the store itself refuses bytes that are not those that were promised, found out by
+    /// sending such bytes to `key`, where no object is. A store that does not refuse keeps them.
+    async fn refuses_damage(&self, key: &str) -> Result<bool> {
+        let (sent, promised) = (Bytes::from_static(DAMAGED), Digest::of(PROMISED));
+        refused(self.put_if(key, sent, promised, Condition::Absent).await)
     }
 
     /// For `copy_within`: lets an adapter recognise its own kind.

@@ -388,6 +388,10 @@ impl ObjectStore for Retrying {
         self.inner.as_any()
     }
 
+    async fn refuses_damage(&self, key: &str) -> Result<bool> {
+        self.patience.run(|| self.inner.refuses_damage(key)).await
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         self.patience.run(|| self.inner.now()).await
     }

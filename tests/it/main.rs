@@ -20,3 +20,4 @@ mod snapshot_faults;
 mod sources;
 mod store;
 mod taking;
+mod unlock;

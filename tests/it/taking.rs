@@ -1,6 +1,7 @@
 //! Taking snapshots through the library, and looking at what lies in the stores afterwards.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +16,7 @@ use drctl::snapshot::Request;
 use drctl::store::{ObjectStore, keys};
 use futures_util::TryStreamExt as _;
 
-use crate::lab::Postgres;
+use crate::lab::{Folder, Postgres};
 
 /// The database's name in all configurations here.
 pub const NAME: &str = "db";
@@ -174,4 +175,31 @@ pub async fn database_now(url: &str, m: &Manifest) -> BTreeMap<TableName, rows::
         all.insert(table.name.clone(), rows::tally(m.row_format, &bytes).unwrap());
     }
     all
+}
+
+/// Writes a configuration with `file://` stores in `home`; `more` goes into the database's section.
+pub fn config_file(
+    home: &Folder,
+    server: &Postgres,
+    db: &str,
+    stores: &[&str],
+    more: &str,
+) -> PathBuf {
+    let mut text = "[project]\nname = \"test\"\n[regions]\nprimary = \"local\"\n".to_owned();
+    for store in stores {
+        let dir = home.join(store);
+        std::fs::create_dir_all(&dir).unwrap();
+        text.push_str(&format!(
+            "[store.{store}]\nurl = \"file://{}\"\nregion = \"local\"\n",
+            dir.display()
+        ));
+    }
+    text.push_str(&format!(
+        "[database.{NAME}]\nurl = \"{}\"\nstores = {stores:?}\npg_bin = \"{}\"\njobs = 2\n{more}\n",
+        server.url(db),
+        server.bin_dir().display()
+    ));
+    let path = home.join("drctl.toml");
+    std::fs::write(&path, text).unwrap();
+    path
 }

@@ -6,11 +6,15 @@ mod elsewhere;
 mod generation;
 mod inventory;
 mod looking;
+mod needs;
 mod promise;
+mod reading;
 mod sample;
 mod surplus;
 #[doc(hidden)]
 pub mod synthetic;
+mod tasks;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -24,15 +28,15 @@ use serde::Serialize;
 
 pub use self::bench::Benches;
 pub use self::bench::Task;
-pub use self::generation::tasks;
 pub use self::inventory::{Held, Inventory, Other};
 pub use self::looking::{Fault, listed, listed_part};
 pub use self::promise::{Names, Promise, TableLine};
 pub use self::sample::Sample;
+pub use self::tasks::tasks;
 pub use super::verified::{Depth, Verdict};
 
-use self::generation::{Checked, Counts, Terms};
 use self::looking::Looker;
+use self::terms::{Checked, Counts, Terms};
 use super::history::{self, Place, Which};
 use super::seal::Keys;
 use super::verified::Record;
@@ -239,7 +243,7 @@ async fn check_site(
     let strangers = elsewhere::strangers(request, &site.store).await;
     strangers.iter().for_each(|f| request.sink.emit(Event::Found(f.clone())));
     all.findings.extend(strangers);
-    generation::notices(terms, &name, &all.counts);
+    terms::notices(terms, &name, &all.counts);
     Ok(all)
 }
 

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 
-use super::generation::{self, Checked, Terms, finding, mark, read_promise};
 use super::inventory::Inventory;
 use super::looking::{Fault, Looker};
 use super::promise::{Names, Promise};
+use super::reading::{open_list, read_promise};
+use super::tasks::mark;
+use super::terms::{Checked, Terms, finding};
 use crate::error::Result;
 use crate::integrity::history::Place;
 use crate::integrity::lists;
@@ -174,7 +176,7 @@ async fn rest(
 async fn read(looker: &Looker, promise: lists::Promise) -> Result<Option<crate::model::PartList>> {
     let key = keys::list_key(&looker.database, &looker.generation, promise.list);
     match looker.store.get(&key).await {
-        Ok(object) => Ok(generation::open_list(object.bytes, promise).await?.ok()),
+        Ok(object) => Ok(open_list(object.bytes, promise).await?.ok()),
         Err(_) => Ok(None),
     }
 }

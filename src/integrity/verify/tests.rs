@@ -188,6 +188,10 @@ async fn every_damage_to_every_object_is_placed_exactly() {
     }
 }
 
+/// Made once: random damage needs it hundreds of times.
+static WORLD: std::sync::LazyLock<World> =
+    std::sync::LazyLock::new(|| runtime().block_on(World::new()));
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -209,11 +213,11 @@ proptest! {
             3 => Damage::Delete,
             _ => Damage::Swap(at),
         };
+        let world = &*WORLD;
         runtime().block_on(async {
-            let world = World::new().await;
             let keys: Vec<&String> = world.objects.keys().collect();
             let key = keys[key.index(keys.len())];
-            check_damage(&world, key, damage, &where_, depth).await;
+            check_damage(world, key, damage, &where_, depth).await;
         });
     }
 }
@@ -492,4 +496,30 @@ async fn a_record_that_cannot_be_written_is_told_and_nothing_else() {
         |e| matches!(e, Event::Notice { message, .. } if message.contains("does not remember")),
     );
     assert!(told);
+}
+
+#[tokio::test]
+async fn parts_by_the_ten_thousand_are_listed_and_a_lost_one_is_found() {
+    let now = chrono::Utc::now();
+    let mut store = synthetic::millions(now, 5, 10_000).await.unwrap();
+    let check = |store: synthetic::Millions| VerifyRequest {
+        database: synthetic::DATABASE.to_owned(),
+        stores: vec![Arc::new(store)],
+        which: Which::Latest,
+        depth: Depth::Listing,
+        sample: Sample::ALL,
+        jobs: 2,
+        keys: Keys::default(),
+        sink: Arc::new(Silent),
+        now,
+    };
+    let report = verify(&check(store.clone())).await.unwrap();
+    assert_eq!(report.findings, vec![]);
+    assert_eq!(report.checked_objects, 50_000 + 5 + 2);
+    let lost = store.lose(31_415);
+    let key = keys::part_key(synthetic::DATABASE, store.generation(), lost);
+    let report = verify(&check(store)).await.unwrap();
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].kind, FindingKind::Missing);
+    assert_eq!(report.findings[0].part, Some(key));
 }

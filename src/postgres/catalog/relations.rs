@@ -30,7 +30,8 @@ pub struct Relation {
     pub relfilenode: u32,
     /// Its access method is `heap`.
     pub heap: bool,
-    /// Bytes of its main fork, and of its TOAST table.
+    /// Bytes of its main fork, and of its TOAST table: as of the last VACUUM or ANALYZE, until
+    /// [`sizes`] has asked.
     pub bytes: u64,
     pub toast_bytes: u64,
     /// The planner's estimate; 0 where it was never analysed.
@@ -49,13 +50,16 @@ pub struct Relation {
 
 /// Every relation of the database that a snapshot cares for, ordered by schema and name. Temporary
 /// and system relations are not listed.
+///
+/// Nothing here waits for a lock. What opens a relation (`pg_relation_size`, `pg_partition_tree`)
+/// would wait for as long as somebody alters or refreshes it.
 pub async fn relations(session: &Session) -> Result<Vec<Relation>> {
     let rows = session
         .rows(
             "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispopulated,
                     coalesce(pg_relation_filenode(c.oid), 0), coalesce(a.amname = 'heap', false),
-                    coalesce(pg_relation_size(c.oid), 0),
-                    coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0),
+                    greatest(c.relpages, 0) * current_setting('block_size')::bigint,
+                    greatest(toast.relpages, 0) * current_setting('block_size')::bigint,
                     greatest(c.reltuples, 0)::bigint,
                     has_schema_privilege(n.oid, 'USAGE') AND
                       CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
@@ -65,6 +69,7 @@ pub async fn relations(session: &Session) -> Result<Vec<Relation>> {
                FROM pg_class c
                JOIN pg_namespace n ON n.oid = c.relnamespace
                LEFT JOIN pg_am a ON a.oid = c.relam
+               LEFT JOIN pg_class toast ON toast.oid = c.reltoastrelid
                LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
                      AND d.objsubid = 0 AND d.deptype = 'e'
                      AND d.refclassid = 'pg_extension'::regclass
@@ -119,23 +124,46 @@ pub async fn schemas(session: &Session) -> Result<Vec<String>> {
     rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
+/// Bytes of the main fork and of the TOAST table of relations that this session has locked.
+pub async fn sizes(session: &Session, oids: &[u32]) -> Result<HashMap<u32, (u64, u64)>> {
+    let mut found = HashMap::with_capacity(oids.len());
+    for some in oids.chunks(2000) {
+        let list = some.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let rows = session
+            .rows(&format!(
+                "SELECT oid, coalesce(pg_relation_size(oid), 0),
+                        coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0)
+                   FROM pg_class WHERE oid = ANY ('{{{list}}}'::oid[])"
+            ))
+            .await?;
+        for row in &rows {
+            found.insert(row.number(0)?, (row.number(1)?, row.number(2)?));
+        }
+    }
+    Ok(found)
+}
+
 /// Leaves below a table that is partitioned by a hash of something whose hash differs between
 /// databases (an enum hashes by its OID; arrays, ranges and rows may hold one), with the root of
 /// their tree. pg_dump loads those through the root as well.
 async fn moving_partitions(session: &Session) -> Result<HashMap<u32, TableName>> {
     let rows = session
         .rows(
-            "SELECT t.relid::oid, n.nspname, r.relname
+            "WITH RECURSIVE tree (relid, root) AS (
+                SELECT u.root::oid, u.root::oid
                FROM (SELECT DISTINCT pg_partition_root(p.partrelid) AS root
                        FROM pg_partitioned_table p, unnest(p.partclass) AS k(opclass)
                        JOIN pg_opclass o ON o.oid = k.opclass
                       WHERE p.partstrat = 'h' AND o.opcintype IN (
                             'anyenum'::regtype, 'anyarray'::regtype, 'anyrange'::regtype,
                             'anymultirange'::regtype, 'record'::regtype)) u
-               JOIN pg_class r ON r.oid = u.root
-               JOIN pg_namespace n ON n.oid = r.relnamespace,
-                    LATERAL pg_partition_tree(u.root) t
-              WHERE t.isleaf",
+                UNION
+                SELECT i.inhrelid, t.root FROM tree t JOIN pg_inherits i ON i.inhparent = t.relid)
+             SELECT t.relid, n.nspname, r.relname
+               FROM tree t
+               JOIN pg_class leaf ON leaf.oid = t.relid AND leaf.relkind <> 'p'
+               JOIN pg_class r ON r.oid = t.root
+               JOIN pg_namespace n ON n.oid = r.relnamespace",
         )
         .await?;
     rows.iter()

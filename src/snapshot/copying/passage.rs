@@ -135,12 +135,12 @@ impl<'a> Passage<'a> {
             (false, true) => CopyState::Copied,
         };
         // The commit mark goes last; one that is there must be this one.
-        if self.act || was_there {
-            if let Some(fault) = self.commit(&key, sealed, was_there).await? {
-                let store = request.to.name().to_owned();
-                findings.push(found(None, Obstacle { store, key: key.clone(), fault }));
-                return Ok((copy(CopyState::Failed, &sum), findings));
-            }
+        if (self.act || was_there)
+            && let Some(fault) = self.commit(&key, sealed, was_there).await?
+        {
+            let store = request.to.name().to_owned();
+            findings.push(found(None, Obstacle { store, key: key.clone(), fault }));
+            return Ok((copy(CopyState::Failed, &sum), findings));
         }
         Ok((copy(state, &sum), findings))
     }
@@ -205,7 +205,7 @@ impl<'a> Passage<'a> {
                 match self.act {
                     true => {
                         let carried = carry(self.request, &freight).await;
-                        self.settle(&freight, carried)
+                        self.settle(&freight, carried).await
                     }
                     false => Ok(None),
                 }
@@ -237,7 +237,7 @@ impl<'a> Passage<'a> {
     }
 
     /// What a copy came to: nothing, or an obstacle. Too many failures of a store end it all.
-    fn settle(
+    async fn settle(
         &mut self,
         freight: &Freight,
         carried: Result<mirror::Copied>,
@@ -256,7 +256,14 @@ impl<'a> Passage<'a> {
                     .hint("what was copied stays; the same command goes on from there"));
             }
         }
-        Ok(Some(self.at_source(&freight.key, fault_of(&e))))
+        let mut obstacle = self.at_source(&freight.key, fault_of(&e));
+        // Damage at the source writes nothing, so an object that is there is what stands in the way.
+        if e.kind() == Kind::Damaged
+            && let Ok(Some(_)) = self.request.to.head(&freight.key, false).await
+        {
+            obstacle.store = self.request.to.name().to_owned();
+        }
+        Ok(Some(obstacle))
     }
 
     /// Brings what a table needs. A list that other tables or snapshots had is not gone through
@@ -369,7 +376,7 @@ impl<'a> Passage<'a> {
                     bytes: freight.size,
                 });
             }
-            if let Some(obstacle) = self.settle(&freight, carried)? {
+            if let Some(obstacle) = self.settle(&freight, carried).await? {
                 sum.objects -= 1;
                 sum.bytes -= freight.size;
                 if let Some(part) = freight.part {

@@ -54,11 +54,13 @@ struct Listed {
     table: Table,
 }
 
-/// Stored digest and size of the lists that the previous snapshot names.
+/// Stored digest and size of the lists that the previous snapshot names, but for those that could not
+/// be read: they are put anew.
 type Kept = HashMap<Digest, (Digest, u64)>;
 
 fn kept_lists(floor: &Floor) -> Kept {
-    let then = floor.tables.iter().filter_map(|w| w.then.as_ref());
+    let sure = floor.tables.iter().filter(|w| !w.list_doubted());
+    let then = sure.filter_map(|w| w.then.as_ref());
     then.map(|t| (t.list, (t.list_stored_digest, t.list_stored))).collect()
 }
 

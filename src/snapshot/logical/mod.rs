@@ -299,6 +299,8 @@ fn floor(request: &Request, start: &Start, source: &Source) -> Floor {
         sink: Arc::clone(&request.sink),
         sealing: Arc::new(Semaphore::new(config.jobs)),
         uploads: Arc::new(Semaphore::new(upload_kib as usize)),
+        coordinator: Arc::clone(&source.coordinator),
+        turn: tokio::sync::Mutex::new(()),
         upload_kib,
     }
 }

@@ -147,9 +147,13 @@ pub fn scope(
             _ => scope.tables.push(relation.clone()),
         }
     }
-    // The largest first, so that no worker is left alone with one at the end.
-    scope.tables.sort_by_key(|t| (Reverse(t.bytes + t.toast_bytes), t.name.clone()));
+    largest_first(&mut scope.tables);
     scope
+}
+
+/// The largest first, so that no worker is left alone with one at the end.
+pub fn largest_first(tables: &mut [Relation]) {
+    tables.sort_by_key(|t| (Reverse(t.bytes + t.toast_bytes), t.name.clone()));
 }
 
 fn schema_left_out(config: &DatabaseConfig, schema: &str) -> Option<String> {

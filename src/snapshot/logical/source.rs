@@ -2,6 +2,7 @@
 //! before the first row moves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::{self, Scope, TablePlan};
@@ -19,7 +20,7 @@ const TRIES: usize = 5;
 
 /// The coordinator's session, which holds the locks and the exported snapshot as long as it lives.
 pub struct Source {
-    pub coordinator: Session,
+    pub coordinator: Arc<Session>,
     pub server: Server,
     pub window: Window,
     /// The name under which others import the snapshot.
@@ -28,24 +29,26 @@ pub struct Source {
     pub plans: Vec<TablePlan>,
     /// What the manifest records of session settings.
     pub settings: BTreeMap<String, String>,
+    /// How long any session may wait for a lock.
+    pub lock_timeout: Duration,
 }
 
 /// Connects, checks that a snapshot can be read from this server, and says who it is.
 pub async fn open(info: &Conninfo) -> Result<(Session, Server)> {
     let session = connect(info, "drctl snapshot").await?;
     let server = catalog::server(&session).await?;
-    if server.version_num < catalog::OLDEST {
-        return Err(Error::new(
-            Kind::Postgres,
-            format!("{} runs PostgreSQL {}", session.place(), server.version),
-        )
-        .hint(
-            "drctl reads PostgreSQL 14 and newer: older servers cannot read a heap range by TID",
-        ));
-    }
+    refuse_old(&session.place(), &server.version, server.version_num)?;
     let settings = session_settings::recorded(&server.encoding, None);
     session.simple(&session_settings::statements(&settings, server.version_num)).await?;
     Ok((session, server))
+}
+
+fn refuse_old(place: &str, version: &str, version_num: u32) -> Result<()> {
+    if version_num >= catalog::OLDEST {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Postgres, format!("{place} runs PostgreSQL {version}"))
+        .hint("drctl reads PostgreSQL 14 and newer: older servers cannot read a heap range by TID"))
 }
 
 /// The relations of the database sorted into what is taken and what is not. Locks nothing.
@@ -69,7 +72,15 @@ pub async fn begin(
     config: &DatabaseConfig,
     ranges_before: &HashMap<TableName, (u32, u64)>,
 ) -> Result<Source> {
-    let (_, mut scope) = look(&coordinator, &server, config).await?;
+    // Asking for the size of a table waits for its lock as well.
+    let timeout = config.lock_timeout;
+    coordinator.simple(&format!("SET lock_timeout = {}", timeout.as_millis())).await?;
+    let (_, mut scope) = match look(&coordinator, &server, config).await {
+        Err(e) if sqlstate(&e).as_deref() == Some("55P03") => {
+            return Err(lock_timeout(&coordinator, &[], timeout, e).await);
+        }
+        looked => looked?,
+    };
     plan::refuse_unreadable(&scope, &server.user)?;
     for _ in 0..TRIES {
         coordinator.simple("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
@@ -85,7 +96,7 @@ pub async fn begin(
             continue;
         }
         let window = catalog::window(&coordinator, server.in_recovery).await?;
-        let (_, seen) = look(&coordinator, &server, config).await?;
+        let (_, mut seen) = look(&coordinator, &server, config).await?;
         let known: HashMap<u32, &Relation> = scope.tables.iter().map(|t| (t.oid, t)).collect();
         let same = seen.tables.len() == scope.tables.len()
             && seen.tables.iter().all(|t| known.get(&t.oid).is_some_and(|k| k.name == t.name));
@@ -95,6 +106,7 @@ pub async fn begin(
             continue;
         }
         plan::refuse_unreadable(&seen, &server.user)?;
+        measure(&coordinator, &mut seen).await?;
         let row = coordinator.row("SELECT pg_export_snapshot()").await?;
         let exported = row.text(0)?.to_owned();
         let (plans, money) =
@@ -103,13 +115,37 @@ pub async fn begin(
             &server.encoding,
             money.then_some(server.money_locale.as_str()),
         );
-        return Ok(Source { coordinator, server, window, exported, scope: seen, plans, settings });
+        return Ok(Source {
+            coordinator: Arc::new(coordinator),
+            server,
+            window,
+            exported,
+            scope: seen,
+            plans,
+            settings,
+            lock_timeout: config.lock_timeout,
+        });
     }
     Err(Error::new(
         Kind::Postgres,
         "tables were created and dropped faster than they could be locked",
     )
     .hint("run the snapshot again when the migration is over"))
+}
+
+/// Asks for the true sizes of the tables, now that their locks are held: every row that the snapshot
+/// sees lies in a block that was there before it was taken.
+async fn measure(session: &Session, scope: &mut Scope) -> Result<()> {
+    let oids: Vec<u32> = scope.tables.iter().map(|t| t.oid).collect();
+    let sizes = catalog::sizes(session, &oids).await?;
+    for table in &mut scope.tables {
+        let size = sizes.get(&table.oid).copied().ok_or_else(|| {
+            Error::new(Kind::Bug, format!("the size of {} was not read", table.name))
+        })?;
+        (table.bytes, table.toast_bytes) = size;
+    }
+    plan::largest_first(&mut scope.tables);
+    Ok(())
 }
 
 /// Locks tables in ACCESS SHARE mode; gives one that is gone.
@@ -151,25 +187,33 @@ async fn find_gone(session: &Session, tables: &[Relation]) -> Result<Relation> {
 /// Says which table could not be locked, and who stands in the way: whoever holds ACCESS EXCLUSIVE,
 /// or waits for it, since a lock request queues behind earlier ones that conflict with it.
 async fn lock_timeout(session: &Session, tables: &[Relation], waited: Duration, e: Error) -> Error {
-    let oids: Vec<String> = tables.iter().map(|t| t.oid.to_string()).collect();
+    // Before the tables are known, any of them may be the one.
+    let which = match tables {
+        [] => "n.nspname !~ '^pg_'".to_owned(),
+        some => {
+            let oids: Vec<String> = some.iter().map(|t| t.oid.to_string()).collect();
+            format!("l.relation = ANY ('{{{}}}'::oid[])", oids.join(","))
+        }
+    };
     let query = format!(
-        "SELECT l.relation, l.granted, l.pid, a.usename, a.state,
+        "SELECT n.nspname || '.' || c.relname, l.granted, l.pid, a.usename, a.state,
                 date_trunc('second', now() - a.xact_start), left(a.query, 80),
                 array_to_string(pg_blocking_pids(l.pid), ', ')
-           FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+           FROM pg_locks l
+           JOIN pg_class c ON c.oid = l.relation
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+           LEFT JOIN pg_stat_activity a USING (pid)
           WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND l.relation = ANY ('{{{}}}'::oid[])
-          ORDER BY l.granted DESC, l.relation, l.pid",
-        oids.join(",")
+            AND c.relkind <> 'i' AND {which}
+          ORDER BY l.granted DESC, l.relation, l.pid"
     );
     let mut lines = String::new();
     if session.simple("ROLLBACK").await.is_ok()
         && let Ok(rows) = session.rows(&query).await
     {
         for row in rows {
-            let table = tables.iter().find(|t| row.get(0) == Some(&t.oid.to_string()));
-            let name = table.map(|t| t.name.to_string()).unwrap_or_default();
+            let name = row.get(0).unwrap_or("?");
             let how = match row.get(1) {
                 Some("t") => "held",
                 _ => "wanted before us",
@@ -259,6 +303,8 @@ impl Source {
         let settings = session_settings::statements(&self.settings, self.server.version_num);
         session.simple(&settings).await?;
         session.simple("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        let millis = self.lock_timeout.as_millis();
+        session.simple(&format!("SET LOCAL lock_timeout = {millis}")).await?;
         let import = format!("SET TRANSACTION SNAPSHOT {}", quote::literal(&self.exported));
         session.simple(&import).await.map_err(|e| {
             e.during("import the exported snapshot").hint(
@@ -267,5 +313,19 @@ impl Source {
             )
         })?;
         Ok(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_with_its_version() {
+        assert!(refuse_old("db.example:5432", "14.0", 140_000).is_ok());
+        let error = refuse_old("db.example:5432", "13.23", 130_023).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 1);
+        assert_eq!(error.one_line(), "db.example:5432 runs PostgreSQL 13.23");
+        assert!(error.advice().is_some_and(|a| a.contains("PostgreSQL 14 and newer")));
     }
 }

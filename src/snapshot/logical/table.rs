@@ -1,7 +1,7 @@
 //! A table on its way into a snapshot: its ranges, the parts they gave, and at the end its list.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -33,6 +33,9 @@ pub struct TableWork {
     raw_bytes: AtomicU64,
     ranges_kept: AtomicU64,
     ranges_read: AtomicU64,
+    told: AtomicBool,
+    /// Its previous list could not be read somewhere, so it may not be there to be kept.
+    list_doubted: AtomicBool,
 }
 
 /// A table whose rows are all stored, with what must be put besides: its list.
@@ -62,6 +65,8 @@ impl TableWork {
             raw_bytes: AtomicU64::new(0),
             ranges_kept: AtomicU64::new(0),
             ranges_read: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+            list_doubted: AtomicBool::new(false),
         }
     }
 
@@ -93,6 +98,19 @@ impl TableWork {
             self.bases.lock().unwrap_or_else(PoisonError::into_inner).insert(base.digest, base);
         }
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, part);
+    }
+
+    /// `true` the first time: that its lock is wanted is told once, whichever worker finds it so.
+    pub fn tell_once(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
+    }
+
+    pub fn doubt_list(&self) {
+        self.list_doubted.store(true, Ordering::Relaxed);
+    }
+
+    pub fn list_doubted(&self) -> bool {
+        self.list_doubted.load(Ordering::Relaxed)
     }
 
     /// A range was taken over, or read.

@@ -1,5 +1,6 @@
 //! Workers: each holds one session on the snapshot and takes range after range until none is left.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +19,7 @@ use crate::model::{
     BasePart, Digest, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink,
 };
 use crate::postgres::copy::{Selection, block_range};
-use crate::postgres::{Session, quote};
+use crate::postgres::{Session, quote, sqlstate};
 use crate::snapshot::cache::Cache;
 use crate::snapshot::lane::{Lane, PutError};
 use crate::store::{ObjectStore, keys};
@@ -47,6 +48,10 @@ pub struct Floor {
     /// KiB of compressed parts under way to the stores.
     pub uploads: Arc<Semaphore>,
     pub upload_kib: u32,
+    /// The session that holds the lock of every table.
+    pub coordinator: Arc<Session>,
+    /// Whose turn it is to read through it.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Floor {
@@ -58,21 +63,57 @@ impl Floor {
     /// Works on ranges until the queue is empty and everything read is stored.
     pub async fn work(self: Arc<Self>, session: Session) -> Result<()> {
         let mut sealing = JoinSet::new();
-        while let Some(&(table, from, to)) =
+        let mut locked = HashMap::new();
+        while let Some(&(index, from, to)) =
             self.queue.get(self.next.fetch_add(1, Ordering::Relaxed))
         {
             while let Some(done) = sealing.try_join_next() {
                 joined(done)?;
             }
-            let table = Arc::clone(&self.tables[table]);
-            self.range(&session, &table, from, to, &mut sealing)
-                .await
-                .map_err(|e| e.during(format!("snapshot of {}", table.label())))?;
+            let table = Arc::clone(&self.tables[index]);
+            let read = async {
+                let own = match locked.get(&index) {
+                    Some(own) => *own,
+                    None => self.lock(&session, &table).await?,
+                };
+                locked.insert(index, own);
+                if own {
+                    return self.range(&session, &table, from, to, &mut sealing).await;
+                }
+                let _turn = self.turn.lock().await;
+                self.range(&self.coordinator, &table, from, to, &mut sealing).await
+            };
+            read.await.map_err(|e| e.during(format!("snapshot of {}", table.label())))?;
         }
         while let Some(done) = sealing.join_next().await {
             joined(done)?;
         }
         Ok(())
+    }
+
+    /// Locks a table for this session too; `false` where somebody waits to alter it. Whoever asks for
+    /// its lock now would queue behind them, they wait for the coordinator's lock, and the coordinator
+    /// for us: all would stand still, and the table's users with them. The coordinator has its lock
+    /// already and may read.
+    async fn lock(&self, session: &Session, table: &TableWork) -> Result<bool> {
+        let name = quote::table(&table.plan.relation.name);
+        let sql = format!(
+            "SAVEPOINT before_lock; LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT;
+             RELEASE before_lock"
+        );
+        let Err(e) = session.simple(&sql).await else { return Ok(true) };
+        // lock_not_available
+        if sqlstate(&e).as_deref() != Some("55P03") {
+            return Err(e);
+        }
+        session.simple("ROLLBACK TO before_lock; RELEASE before_lock").await?;
+        if table.tell_once() {
+            self.sink.notice(
+                Level::Warning,
+                format!("a schema change of {} waits for the end of this snapshot", table.label()),
+            );
+        }
+        Ok(false)
     }
 
     async fn range(
@@ -136,10 +177,13 @@ impl Floor {
         for store in std::iter::once(store).chain(others.map(|l| &l.store)) {
             match history::read_list(&**store, manifest, then).await {
                 Ok(list) => return Previous::new(list),
-                Err(e) => self.sink.notice(
-                    Level::Warning,
-                    format!("{}; `drctl verify` tells what else is damaged", e.one_line()),
-                ),
+                Err(e) => {
+                    table.doubt_list();
+                    self.sink.notice(
+                        Level::Warning,
+                        format!("{}; `drctl verify` tells what else is damaged", e.one_line()),
+                    );
+                }
             }
         }
         Previous::default()

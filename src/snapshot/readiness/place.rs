@@ -6,10 +6,11 @@ use futures_util::TryStreamExt as _;
 
 use super::notes::Stopped;
 use super::{Notes, Request};
+use crate::error::Error;
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
 use crate::model::Digest;
-use crate::store::{Class, Condition, Etag, ObjectStore, Put, StoreError, keys};
+use crate::store::{Condition, Etag, ObjectStore, Put, keys, marker};
 
 /// A clock off by more than this is worth a word.
 const SKEWED: TimeDelta = TimeDelta::seconds(30);
@@ -47,6 +48,8 @@ pub(super) async fn check(
     notes.ok(format!("{} answers in {} ms", store.url(), begun.elapsed().as_millis()));
     clock(theirs, before, Utc::now(), notes);
     visit.free_bytes = store.free_bytes();
+    // A store of a newer format must not be written by this program.
+    notes.within(&format!("read the marker of {}", store.url()), marker::find(store)).await;
 
     let name = format!("doctor-{:08x}", request.random);
     let probe = Probe {
@@ -173,22 +176,18 @@ impl Probe<'_> {
     }
 
     async fn checksum(&self, notes: &mut Notes) -> Step<()> {
-        let (sent, promised) = (Bytes::from_static(b"sent"), Digest::of(b"promised"));
         let what = format!("write {}/{}", self.store.url(), self.torn);
-        let put = async {
-            // The outcome is what counts here, so a refusal is no failure.
-            Ok(self.store.put_if(&self.torn, sent, promised, Condition::Absent).await)
+        let sent = async {
+            let refused = self.store.refuses_damage(&self.torn).await;
+            refused.map_err(|e| Error::from(e).during("find out whether it checks SHA-256"))
         };
-        match notes.wait(&what, put).await? {
-            Ok(_) => notes.warning(
+        match notes.wait(&what, sent).await? {
+            true => notes.ok("it checks SHA-256 checksums"),
+            false => notes.warning(
                 "it accepts bytes that do not have the SHA-256 that was promised",
                 "damage on the way to it is found only by `drctl verify --depth content`; AWS S3 \
                  would refuse it",
             ),
-            Err(e) if matches!(e.class, Class::Corrupt | Class::Permanent) => {
-                notes.ok("it checks SHA-256 checksums");
-            }
-            Err(e) => return Err(Stopped::Failed(during(e, "find out whether it checks SHA-256"))),
         }
         Ok(())
     }
@@ -223,10 +222,10 @@ impl Probe<'_> {
     /// Removes the probe, whatever came before.
     async fn tidy_up(&self, notes: &mut Notes) {
         let keys = [self.key.clone(), self.torn.clone()];
-        let remove = async { Ok::<_, crate::error::Error>(self.store.delete(&keys).await) };
+        let remove = async { Ok::<_, Error>(self.store.delete(&keys).await) };
         let why = match notes.wait("remove the probe", remove).await {
             Ok(Ok(())) => return,
-            Ok(Err(e)) => crate::error::Error::from(e).one_line(),
+            Ok(Err(e)) => Error::from(e).one_line(),
             Err(Stopped::Failed(e)) => e.one_line(),
             Err(Stopped::Late(what)) => what,
         };
@@ -237,10 +236,6 @@ impl Probe<'_> {
     }
 }
 
-fn during(e: StoreError, what: &str) -> crate::error::Error {
-    crate::error::Error::from(e).during(what)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -248,8 +243,8 @@ mod tests {
 
     use super::super::Severity;
     use super::*;
-    use crate::store::MemoryStore;
     use crate::store::fault::{Fault, FaultyStore, Op};
+    use crate::store::{Class, MemoryStore};
 
     async fn probed(store: &dyn ObjectStore) -> Vec<(Severity, String)> {
         let mut notes = Notes::new("store east".to_owned(), Duration::from_millis(300));

@@ -32,7 +32,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use self::failure::{Act, failure};
 use self::wire::DateOfAnswer;
 use super::port::{
-    ByteStream, Class, Condition, Etag, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
+    ByteStream, Class, Condition, DAMAGED, Etag, Listed, Meta, Object, ObjectStore, PROMISED, Put,
+    Result, StoreError, refused,
 };
 use crate::config::{Sse, StoreConfig, StoreUrl};
 use crate::model::Digest;
@@ -394,6 +395,13 @@ impl ObjectStore for S3Store {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Past the comparison that is made before bytes leave for endpoints other than AWS.
+    async fn refuses_damage(&self, key: &str) -> Result<bool> {
+        let (sent, size) = (Bytes::from_static(DAMAGED).into(), DAMAGED.len() as u64);
+        let promised = Digest::of(PROMISED);
+        refused(self.upload_whole(key, sent, size, promised, &Condition::Absent).await)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,0 +1,342 @@
+//! What the tables of a generation need in one store: schema archives, lists, parts and bases.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use super::Depth;
+use super::bench::Task;
+use super::inventory::Inventory;
+use super::looking::{self, Fault, Looked, Looker};
+use super::promise::{Promise, TableLine};
+use super::reading::open_list;
+use super::tasks::{Done, base_task, tasks};
+use super::terms::{Checked, Terms, finding};
+use crate::error::Result;
+use crate::integrity::lists;
+use crate::model::{BasePart, Digest, Event, FindingKind, PartList, PartName, RowFormat};
+use crate::store::keys;
+
+/// Schema archives asked for at once.
+const READERS: usize = 16;
+
+/// Findings given one by one for each table of each snapshot; the others are counted.
+const SHOWN: usize = 1000;
+
+/// Something wrong with an object that a table needs.
+#[derive(Debug, Clone)]
+struct Bad {
+    key: String,
+    fault: Fault,
+}
+
+/// What is wrong with the objects of one list, the first `SHOWN` of them one by one.
+#[derive(Debug, Default)]
+struct BadList {
+    shown: Vec<Bad>,
+    more: BTreeMap<FindingKind, u64>,
+}
+
+impl BadList {
+    fn push(&mut self, key: impl FnOnce() -> String, fault: Fault) {
+        if self.shown.len() < SHOWN {
+            self.shown.push(Bad { key: key(), fault });
+        } else {
+            *self.more.entry(fault.kind).or_default() += 1;
+        }
+    }
+}
+
+/// The tables of the checked snapshots that have one list.
+struct Shared {
+    line: TableLine,
+    format: RowFormat,
+    /// Snapshot (by its place among the promises) and table.
+    users: Vec<(usize, Arc<str>)>,
+}
+
+/// Distinct lists, in the order in which snapshots came to need them: a base is then mostly met
+/// first as a part, with its rows.
+fn shared(promises: &[Promise]) -> Vec<Shared> {
+    let mut places: HashMap<lists::Promise, usize> = HashMap::new();
+    let mut all: Vec<Shared> = Vec::new();
+    for (index, promise) in promises.iter().enumerate() {
+        for line in &promise.tables {
+            let at = *places.entry(line.list).or_insert_with(|| {
+                all.push(Shared {
+                    line: line.clone(),
+                    format: promise.row_format,
+                    users: Vec::new(),
+                });
+                all.len() - 1
+            });
+            all[at].users.push((index, Arc::clone(&line.name)));
+        }
+    }
+    all
+}
+
+/// A check under way.
+pub struct Run<'a> {
+    terms: &'a Terms,
+    looker: &'a Looker,
+    pub inventory: Inventory,
+    /// By place in the inventory: a list names the part.
+    pub named: Vec<bool>,
+    /// By place in the inventory; empty at depth `listing`.
+    done: Vec<Done>,
+    /// Parts that looking at them found wrong.
+    faulty: HashMap<PartName, Fault>,
+    absent: HashSet<PartName>,
+    pub found: Checked,
+    /// Lists whose content is known.
+    pub known: HashSet<Digest>,
+    /// Every manifest and list of the checked snapshots could be read.
+    pub understood: bool,
+    /// At least one part has been looked at.
+    looked: bool,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(
+        terms: &'a Terms,
+        looker: &'a Looker,
+        inventory: Inventory,
+        found: Checked,
+        understood: bool,
+    ) -> Self {
+        let deep = if terms.depth > Depth::Listing { inventory.parts().len() } else { 0 };
+        Self {
+            terms,
+            looker,
+            named: vec![false; inventory.parts().len()],
+            done: vec![Done::default(); deep],
+            inventory,
+            faulty: HashMap::new(),
+            absent: HashSet::new(),
+            found,
+            known: HashSet::new(),
+            understood,
+            looked: false,
+        }
+    }
+
+    /// Checks everything that the promises need.
+    pub async fn check(&mut self, promises: &[Promise]) -> Result<()> {
+        self.check_archives(promises).await;
+        for shared in shared(promises) {
+            self.check_list(promises, &shared).await?;
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, promise: &Promise, table: Option<&str>, key: &str, fault: Fault) {
+        let finding = finding(self.looker, Some(&promise.id), table, key, fault);
+        self.found.findings.push(finding);
+    }
+
+    async fn check_archives(&mut self, promises: &[Promise]) {
+        let (store, depth) = (&*self.looker.store, self.terms.depth);
+        let held = &self.inventory.schemas;
+        let looker = self.looker;
+        let looks: Vec<_> = stream::iter(promises)
+            .map(async |promise| {
+                let key = keys::schema_key(&looker.database, &looker.generation, &promise.id);
+                let (size, digest) = (promise.schema.stored, promise.schema.stored_digest);
+                let seen = held.get(&promise.id).map(|other| other.size);
+                let (checked, streamed) = match (looking::listed(seen, size), depth) {
+                    (Ok(()), Depth::Checksums) => {
+                        looking::checksum(store, &key, size, digest).await
+                    }
+                    (Ok(()), Depth::Content) => {
+                        (looking::streamed(store, &key, size, digest).await, false)
+                    }
+                    (listed, _) => (listed, false),
+                };
+                (promise, key, checked, streamed)
+            })
+            .buffered(READERS)
+            .collect()
+            .await;
+        for (promise, key, checked, streamed) in looks {
+            self.found.counts.object(promise.schema.stored);
+            self.found.counts.streamed += u64::from(streamed);
+            if let Err(fault) = checked {
+                self.report(promise, None, &key, fault);
+            }
+        }
+    }
+
+    /// Checks one list and what it names, and reports it to every table that has it.
+    async fn check_list(&mut self, promises: &[Promise], shared: &Shared) -> Result<()> {
+        let promise = shared.line.list;
+        let key = keys::list_key(&self.looker.database, &self.looker.generation, promise.list);
+        if self.known.insert(promise.list) {
+            self.found.counts.object(shared.line.list_stored);
+        }
+        let mut bad = BadList::default();
+        match self.read_list(&key, shared).await? {
+            Err(fault) => {
+                self.understood = false;
+                bad.push(|| key.clone(), fault);
+            }
+            Ok(list) => self.check_parts(&list, shared, &mut bad).await?,
+        }
+        for (index, table) in &shared.users {
+            let promise = &promises[*index];
+            for Bad { key, fault } in &bad.shown {
+                self.report(promise, Some(table), key, fault.clone());
+            }
+            for (kind, count) in &bad.more {
+                let detail = format!("{count} more objects of this table are {kind}");
+                self.report(promise, Some(table), &key, Fault::new(*kind, detail));
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_list(
+        &self,
+        key: &str,
+        shared: &Shared,
+    ) -> Result<std::result::Result<PartList, Fault>> {
+        let promise = shared.line.list;
+        let held = self.inventory.lists.get(&promise.list).map(|other| other.size);
+        if let Err(fault) = looking::listed(held, shared.line.list_stored) {
+            return Ok(Err(fault));
+        }
+        let mut last = None;
+        // Damage is believed when it is seen twice.
+        for _ in 0..2 {
+            let stored = match self.looker.store.get(key).await {
+                Ok(object) => object.bytes,
+                Err(e) => return Ok(Err(Fault::of(e))),
+            };
+            match open_list(stored, promise).await? {
+                Ok(list) => return Ok(Ok(list)),
+                Err(fault) => last = Some(fault),
+            }
+        }
+        let unseen = || Fault::new(FindingKind::Unreadable, "it was not read");
+        Ok(Err(last.unwrap_or_else(unseen)))
+    }
+
+    async fn check_parts(
+        &mut self,
+        list: &PartList,
+        shared: &Shared,
+        bad: &mut BadList,
+    ) -> Result<()> {
+        let depth = self.terms.depth;
+        let mut wanted = Vec::new();
+        let mut lowest: Option<(u64, Task)> = None;
+        let mut reported = HashSet::new();
+        for task in tasks(list) {
+            match looking::listed_part(&self.inventory, &task) {
+                Err(fault) => {
+                    if self.absent.insert(task.name) {
+                        self.found.counts.object(0);
+                    }
+                    if let Some(at) = self.inventory.find(&task.name) {
+                        self.named[at] = true;
+                    }
+                    if reported.insert(task.name) {
+                        bad.push(|| self.looker.key(task.name), fault);
+                    }
+                }
+                Ok(at) => {
+                    let first = !std::mem::replace(&mut self.named[at], true);
+                    self.found.counts.objects += u64::from(first);
+                    if depth == Depth::Listing {
+                        self.found.counts.checked += u64::from(first);
+                        self.found.counts.bytes += if first { task.stored } else { 0 };
+                    } else if !self.done[at].covers(&task, depth) {
+                        if self.terms.sample.takes(&task.name) {
+                            wanted.push(task);
+                        } else if !self.looked {
+                            let rank = self.terms.sample.rank(&task.name);
+                            if lowest.is_none_or(|(low, _)| rank < low) {
+                                lowest = Some((rank, task));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        if depth == Depth::Listing {
+            return Ok(());
+        }
+        // However small the share, something is looked at.
+        if wanted.is_empty() && !self.looked {
+            wanted.extend(lowest.map(|(_, task)| task));
+        }
+        self.looked |= !wanted.is_empty();
+        // A part that a list names both as part and as base is wanted with its rows.
+        wanted.sort_by_key(|task| (task.name, task.rows.is_none()));
+        wanted.dedup_by_key(|task| task.name);
+        self.look(list, shared, wanted).await?;
+        self.report_faulty(list, bad);
+        Ok(())
+    }
+
+    fn report_faulty(&self, list: &PartList, bad: &mut BadList) {
+        if self.faulty.is_empty() {
+            return;
+        }
+        let mut reported = HashSet::new();
+        for task in tasks(list) {
+            if let Some(fault) = self.faulty.get(&task.name)
+                && reported.insert(task.name)
+            {
+                bad.push(|| self.looker.key(task.name), fault.clone());
+            }
+        }
+    }
+
+    async fn look(&mut self, list: &PartList, shared: &Shared, wanted: Vec<Task>) -> Result<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let Run { terms, looker, inventory, done, faulty, found, .. } = self;
+        let label = shared.users.first().map_or_else(String::new, |(_, table)| table.to_string());
+        let (inventory, counts) = (&*inventory, &mut found.counts);
+        let units = (terms.depth == Depth::Content).then(|| {
+            let bases: HashMap<Digest, &BasePart> =
+                list.bases.iter().map(|base| (base.digest, base)).collect();
+            looking::units(wanted.clone(), |digest| {
+                let task = base_task(bases.get(digest)?);
+                let sound = !faulty.contains_key(&task.name);
+                (sound && looking::listed_part(inventory, &task).is_ok()).then_some(task)
+            })
+        });
+        let each = |looked: Looked| {
+            let Looked { task, fault, footing, wavered, streamed } = looked;
+            counts.streamed += u64::from(streamed);
+            counts.wavered += u64::from(wavered);
+            counts.raw_bytes += if terms.depth == Depth::Content { task.raw } else { 0 };
+            if !footing {
+                if let Some(at) = inventory.find(&task.name) {
+                    if done[at].bytes == 0 {
+                        counts.checked += 1;
+                        counts.bytes += task.stored;
+                    }
+                    done[at] = Done::of(&task);
+                }
+                let bytes = task.raw;
+                let rows = task.rows.map_or(0, |(rows, _)| rows);
+                terms.sink.emit(Event::TableProgress { table: label.clone(), rows, bytes });
+            }
+            if let Some(fault) = fault {
+                faulty.insert(task.name, fault);
+            }
+        };
+        match units {
+            Some(units) => looker.content(shared.format, units, each).await,
+            None => {
+                looker.checksums(wanted, each).await;
+                Ok(())
+            }
+        }
+    }
+}

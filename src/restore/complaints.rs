@@ -116,16 +116,19 @@ fn by_provider(message: &str, statement: &str, provider: Profile) -> Option<&'st
     if there && about("CREATE PUBLICATION ") == Some(true) {
         return Some("the provider has made it in this project");
     }
-    if says("permission denied") && about("ALTER DEFAULT PRIVILEGES FOR ROLE ") == Some(true) {
-        return Some("the provider sees to its own privileges");
+    if about("ALTER DEFAULT PRIVILEGES FOR ROLE ") == Some(true) {
+        return Some("the provider sees to what its own roles grant");
     }
     let schema = object_schema(statement)?;
     if !profile::provided_schemas(provider).contains(&schema.as_str()) {
         return None;
     }
     let added = ["CREATE POLICY", "CREATE TRIGGER", "CREATE INDEX", "CREATE UNIQUE INDEX"];
+    let grants = ["GRANT ", "REVOKE "].iter().any(|g| statement.starts_with(g));
     if there {
         Some("the provider has made it in this project")
+    } else if grants {
+        Some("the provider sees to the privileges on what is its own; compare those that you gave")
     } else if says("must be owner of") && added.iter().any(|a| statement.starts_with(a)) {
         Some(
             "only the owner, who is the provider, may make it: if it was added by hand in the \

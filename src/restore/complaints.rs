@@ -17,9 +17,14 @@ impl Complaint {
         self.more.split_once("Command was: ").map_or("", |(_, s)| s.trim())
     }
 
-    /// The statement's first line, for people.
-    pub fn attempt(&self) -> &str {
-        self.statement().lines().next().unwrap_or_default()
+    /// The beginning of the statement on one line, for people.
+    pub fn attempt(&self) -> String {
+        const SHOWN: usize = 120;
+        let line = self.statement().split_whitespace().collect::<Vec<_>>().join(" ");
+        match line.char_indices().nth(SHOWN) {
+            Some((cut, _)) => format!("{} …", &line[..cut]),
+            None => line,
+        }
     }
 }
 
@@ -67,9 +72,8 @@ pub fn harmless(
 ) -> Option<Skipped> {
     let message = complaint.message.as_str();
     let statement = complaint.statement();
-    let skipped = |reason: &str| {
-        Some(Skipped { what: complaint.attempt().to_owned(), reason: reason.to_owned() })
-    };
+    let skipped =
+        |reason: &str| Some(Skipped { what: complaint.attempt(), reason: reason.to_owned() });
     if message.contains("unrecognized configuration parameter")
         && statement.starts_with("SET ")
         && statement.ends_with("_timeout = 0;")
@@ -91,7 +95,9 @@ pub fn harmless(
     {
         return skipped("the comment on an extension is its owner's, here the provider's");
     }
-    let theirs = ["already exists", "must be owner of"].iter().any(|m| message.contains(m));
+    let theirs = ["already exists", "must be owner of", "multiple primary keys for table"]
+        .iter()
+        .any(|m| message.contains(m));
     if theirs && object_schema(statement).is_some_and(|schema| provided.contains(&schema)) {
         return skipped("the provider has made it in this project");
     }

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -29,13 +29,15 @@ pub struct TableLoad {
     pub into: TableName,
     /// This restore has made the table, and nothing is in it.
     pub ours: bool,
+    started: AtomicBool,
     left: AtomicUsize,
 }
 
 impl TableLoad {
     pub fn new(table: Table, list: PartList, ours: bool) -> Self {
         let into = table.load_through.clone().unwrap_or_else(|| table.name.clone());
-        Self { table, list, into, ours, left: AtomicUsize::new(0) }
+        let (started, left) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { table, list, into, ours, started, left }
     }
 }
 
@@ -171,6 +173,12 @@ impl Load {
     }
 
     async fn begin(&self, session: &Session, t: &TableLoad, freeze: bool) -> Result<CopyIn> {
+        if !t.started.swap(true, Ordering::Relaxed) {
+            self.sink.emit(Event::TableStarted {
+                table: t.table.name.to_string(),
+                total_bytes: t.table.raw_bytes,
+            });
+        }
         if freeze {
             let sql = format!("BEGIN; TRUNCATE ONLY {}", quote::table(&t.into));
             session.simple(&sql).await?;

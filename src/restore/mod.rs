@@ -16,6 +16,7 @@ mod request;
 mod script;
 mod target;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -72,6 +73,8 @@ struct Prepared {
     objects: Arc<Objects>,
     with_tablespaces: bool,
     provided: Vec<String>,
+    /// Tables to load that the provider has made already.
+    there: BTreeSet<TableName>,
 }
 
 async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
@@ -135,6 +138,13 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         .map(|t| PlannedTable { name: t.name.clone(), rows: t.rows, raw_bytes: t.raw_bytes })
         .collect();
     tables.sort_by_key(|t| std::cmp::Reverse(t.raw_bytes));
+    let (there, filled) = target.already_there(&chosen, &provided).await?;
+    if !filled.is_empty() {
+        refusals.push(Refusal {
+            what: format!("the provider's tables have rows already: {}", filled.join(", ")),
+            hint: "restore into a new project, before anybody signs up or uploads".to_owned(),
+        });
+    }
     let everything = request.tables.is_empty();
     let plan = RestorePlan {
         snapshot: manifest.id.clone(),
@@ -161,7 +171,7 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         refusals,
     };
     let with_tablespaces = tablespaces.is_empty();
-    Ok(Prepared { plan, target, archive, objects, with_tablespaces, provided })
+    Ok(Prepared { plan, target, archive, objects, with_tablespaces, provided, there })
 }
 
 /// Everything that speaks against the restore, at once.
@@ -230,7 +240,7 @@ impl Phases<'_> {
 }
 
 async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Restored> {
-    let Prepared { plan, target, archive, objects, with_tablespaces, provided } = prepared;
+    let Prepared { plan, target, archive, objects, with_tablespaces, provided, there } = prepared;
     let manifest = &request.manifest;
     let everything = request.tables.is_empty();
     let mut phases = Phases { request, began: None, done: Vec::new() };
@@ -239,7 +249,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     phases.begin("part lists");
     let chosen = chosen_tables(request, &archive);
     let sequences = chosen_sequences(request, &archive);
-    let loads = table_loads(&chosen, &objects, &archive, &provided).await?;
+    let loads = table_loads(&chosen, &objects, &archive, &there).await?;
     announce(request, &chosen);
 
     phases.begin("definitions");
@@ -268,7 +278,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     skipped.extend(step("definitions", Stage::Main, Some("pre-data"), 1).await?);
 
     phases.begin("rows");
-    let work = match provided.is_empty() {
+    let work = match there.is_empty() {
         true => "",
         // The provider's tables have their triggers and foreign keys already.
         false => "SET session_replication_role = replica",
@@ -363,14 +373,13 @@ async fn table_loads(
     chosen: &[&Table],
     objects: &Objects,
     archive: &Archive,
-    provided: &[String],
+    there: &BTreeSet<TableName>,
 ) -> Result<Vec<TableLoad>> {
     use futures_util::{StreamExt as _, TryStreamExt as _, stream};
     stream::iter(chosen)
         .map(async |table| {
             let list = objects.list(table).await?;
-            let ours =
-                archive.contents.chooses(table.oid) && !provided.contains(&table.name.schema);
+            let ours = archive.contents.chooses(table.oid) && !there.contains(&table.name);
             Ok(TableLoad::new((*table).clone(), list, ours))
         })
         .buffered(8)

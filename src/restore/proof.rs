@@ -1,7 +1,7 @@
 //! The proof: every row read back under the manifest's settings, counted, digested and compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -37,6 +37,7 @@ struct Group {
     expected: Tally,
     found: Mutex<Tally>,
     raw_bytes: u64,
+    started: AtomicBool,
     left: AtomicUsize,
 }
 
@@ -250,6 +251,7 @@ async fn plan(
             expected,
             found: Mutex::default(),
             raw_bytes: tables.iter().map(|t| t.raw_bytes).sum(),
+            started: AtomicBool::new(false),
             left: AtomicUsize::new(queue.len() - before),
         });
     };
@@ -287,6 +289,10 @@ impl Work {
     async fn read(self: Arc<Self>, session: Session) -> Result<()> {
         while let Some(range) = self.queue.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let group = &self.groups[range.group];
+            if !group.started.swap(true, Ordering::Relaxed) {
+                let (table, total_bytes) = (group.label.clone(), group.raw_bytes);
+                self.sink.emit(Event::TableStarted { table, total_bytes });
+            }
             let selection = Selection {
                 table: &range.table,
                 columns: &range.columns,

@@ -6,7 +6,7 @@ use super::place;
 use super::request::{Course, ExtensionGap, Refusal, RestoreRequest};
 use crate::config::Profile;
 use crate::error::{Error, Kind, Result};
-use crate::model::Manifest;
+use crate::model::{Manifest, Table, TableName};
 use crate::postgres::catalog::{self, Server};
 use crate::postgres::{Conninfo, Host, Session, connect, pooler, quote, sqlstate};
 use crate::snapshot::profile;
@@ -209,6 +209,32 @@ impl Target {
             });
         }
         Ok(all)
+    }
+
+    /// Of the tables to load, those in the provider's schemas that the target has already, and the
+    /// names of those that hold rows.
+    pub async fn already_there(
+        &self,
+        tables: &[&Table],
+        provided: &[String],
+    ) -> Result<(BTreeSet<TableName>, Vec<String>)> {
+        let (mut there, mut filled) = (BTreeSet::new(), Vec::new());
+        if self.course != Course::InPlace || !self.exists {
+            return Ok((there, filled));
+        }
+        for table in tables.iter().filter(|t| provided.contains(&t.name.schema)) {
+            let name = quote::table(&table.name);
+            let sql = format!("SELECT pg_catalog.to_regclass({})", quote::literal(&name));
+            if self.session.row(&sql).await?.get(0).is_none() {
+                continue;
+            }
+            let sql = format!("SELECT EXISTS (SELECT FROM {name})");
+            if self.session.row(&sql).await?.truth(0)? {
+                filled.push(table.name.to_string());
+            }
+            there.insert(table.name.clone());
+        }
+        Ok((there, filled))
     }
 
     /// The name of the configured source that the target is, or `the snapshot's source`.

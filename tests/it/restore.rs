@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
-use drctl::config::{ChangeDetection, DatabaseConfig, Keep, Secret};
+use drctl::config::{ChangeDetection, DatabaseConfig, Keep, Profile, Secret};
 use drctl::error::{Kind, Result};
 use drctl::integrity::seal::Keys;
 use drctl::model::{Event, Level, Manifest, RowFormat, Sink};
@@ -643,22 +643,53 @@ async fn the_proof_finds_every_kind_of_wrong_row() {
     assert_eq!(server.psql(&db, "SELECT count(*) FROM pg_largeobject_metadata"), "0");
 }
 
+/// Changes a row when the rows are loaded and not yet proven.
+struct Meddler {
+    server: &'static Postgres,
+    database: String,
+}
+
+impl Sink for Meddler {
+    fn emit(&self, event: Event) {
+        if matches!(event, Event::Phase { name } if name == "proof") {
+            self.server
+                .psql(&self.database, "UPDATE petforce.pets SET name = 'Rex' WHERE id = 100");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_different_proof_leaves_the_database_under_the_other_name() {
     let server = shared_pg15();
     let world = World::new();
-    let (_, mut manifest) = petforce(&world, server).await;
-    // As if the digest had been taken of other rows.
-    let other = manifest.tables[1].row_digest;
-    manifest.tables[0].row_digest = other;
+    let (_, manifest) = petforce(&world, server).await;
     let name = unique("wrong");
-    let request = RestoreRequest { create: true, ..world.request(&manifest, server, &name) };
+    let beside = format!("{name}__drctl_restoring");
+    let request = RestoreRequest {
+        create: true,
+        sink: Arc::new(Meddler { server, database: beside.clone() }),
+        ..world.request(&manifest, server, &name)
+    };
     let restored = restore::restore(&request).await.unwrap();
     let Proof::Different(all) = &restored.proof else { panic!("{restored:?}") };
-    assert_eq!(all.len(), 1);
-    assert_eq!(all[0].what, manifest.tables[0].name.to_string());
-    assert_eq!(restored.database, format!("{name}__drctl_restoring"));
+    assert_eq!(all.iter().map(|d| d.what.as_str()).collect::<Vec<_>>(), ["petforce.pets"]);
+    assert_eq!(restored.database, beside);
     assert!(!databases(server).split(' ').any(|d| d == name));
+    let comment = format!(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{beside}'"
+    );
+    assert!(server.psql("postgres", &comment).contains("the proof came out different"));
+
+    // In place, the mark keeps it from being taken for whole.
+    let copy = server.fresh_db("wrong");
+    let request = RestoreRequest {
+        sink: Arc::new(Meddler { server, database: copy.clone() }),
+        ..world.request(&manifest, server, &copy)
+    };
+    let restored = restore::restore(&request).await.unwrap();
+    assert_ne!(restored.proof, Proof::Equal);
+    let e = restore::restore(&world.request(&manifest, server, &copy)).await.unwrap_err();
+    assert!(e.what().contains("the proof came out different"), "{e:?}");
 }
 
 #[tokio::test]
@@ -715,4 +746,52 @@ async fn some_tables_come_with_what_belongs_to_them() {
 
     let e = restore::plan(&some(&["app.pet"], &copy)).await.unwrap_err();
     assert_eq!(e.advice(), Some("is `app.pets` meant?"));
+}
+
+#[tokio::test]
+async fn what_the_provider_has_made_in_a_new_project_is_kept_and_filled() {
+    const PROVIDED: &str = "CREATE SCHEMA auth;
+        CREATE TABLE auth.users (id int PRIMARY KEY, email text);
+        CREATE TABLE auth.identities (user_id int REFERENCES auth.users, body text);
+        CREATE FUNCTION auth.grow() RETURNS trigger LANGUAGE plpgsql AS
+          'BEGIN NEW.email := ''changed by the provider''; RETURN NEW; END';
+        CREATE TRIGGER grow BEFORE INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION auth.grow();";
+    let server = shared_pg15();
+    let db = server.fresh_db("project");
+    server.psql(&db, PROVIDED);
+    server.psql(
+        &db,
+        "CREATE TABLE profiles (id int PRIMARY KEY REFERENCES auth.users);
+         CREATE FUNCTION welcome() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER welcome AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION welcome();
+         ALTER TABLE auth.users DISABLE TRIGGER grow;
+         INSERT INTO auth.users SELECT i, i || '@example.org' FROM generate_series(1, 500) i;
+         INSERT INTO auth.identities SELECT i, 'x' FROM generate_series(1, 500) i;
+         INSERT INTO profiles SELECT i FROM generate_series(1, 500) i;
+         ALTER TABLE auth.users ENABLE TRIGGER grow",
+    );
+    let world = World::new();
+    let manifest = world.snapshot(server, &db).await;
+    let project = server.fresh_db("project");
+    server.psql(&project, PROVIDED);
+    let request = || RestoreRequest {
+        profile: Some(Profile::Supabase),
+        ..world.request(&manifest, server, &project)
+    };
+    assert_eq!(restore::plan(&request()).await.unwrap().provided_schemas, ["auth"]);
+
+    server.psql(&project, "INSERT INTO auth.users VALUES (1, 'first')");
+    let e = restore::restore(&request()).await.unwrap_err();
+    assert!(e.what().contains("have rows already: auth.users"), "{e:?}");
+    server.psql(&project, "DELETE FROM auth.users");
+
+    let restored = equal(restore::restore(&request()).await);
+    assert!(restored.skipped.iter().any(|s| s.what == "CREATE SCHEMA auth;"), "{restored:?}");
+    assert_same(&dump(server, &db, server), &dump(server, &project, server));
+
+    // Without the profile it is a database that is not empty.
+    let other = server.fresh_db("project");
+    server.psql(&other, PROVIDED);
+    let e = restore::restore(&world.request(&manifest, server, &other)).await.unwrap_err();
+    assert!(e.what().contains("is not empty: it has schema auth"), "{e:?}");
 }

@@ -27,7 +27,7 @@ use self::place::Place;
 use self::proof::Claim;
 use self::target::Target;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Event, Level, Sequence, Table, TableName};
+use crate::model::{Event, Level, Sequence, Sink, Table, TableName};
 use crate::postgres::programs::{Program, Tool};
 use crate::snapshot::profile;
 
@@ -250,6 +250,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     }
     let skip_roles = (request.roles == Roles::Skip).then_some(plan.missing_roles.as_slice());
     let place = Place::begin(target, manifest).await?;
+    let mut unfinished = Unfinished { sink: &request.sink, remains: Some(place.remains()) };
     let step = async |name: &str, stage: Stage, section: Option<&str>, jobs: usize| {
         let run = Run {
             name,
@@ -307,6 +308,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     if proof != Proof::Equal {
         phases.end();
         place.condemn().await?;
+        unfinished.remains = None;
         let advice = vec![format!(
             "what was restored stays as `{}` to be looked at; the next restore with --replace \
              drops it",
@@ -347,6 +349,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         false => Vec::new(),
     };
     let (target, left_over) = place.settle(&properties).await?;
+    unfinished.remains = None;
     phases.end();
     advice.extend(left_over);
     if !superuser {
@@ -356,6 +359,20 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         );
     }
     Ok(restored(phases, &target, skipped, advice))
+}
+
+/// Tells what is left behind by a restore that fails or is stopped.
+struct Unfinished<'a> {
+    sink: &'a Arc<dyn Sink>,
+    remains: Option<String>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(remains) = self.remains.take() {
+            self.sink.notice(Level::Warning, remains);
+        }
+    }
 }
 
 /// Fetches and proves the part lists of all tables, before anything is changed.

@@ -58,7 +58,9 @@ impl App {
         store: Option<&str>,
     ) -> Result<Vec<Arc<dyn ObjectStore>>> {
         let mut stores = Vec::new();
-        for name in database.stores.iter().map(String::as_str).filter(|_| store.is_none()).chain(store) {
+        for name in
+            database.stores.iter().map(String::as_str).filter(|_| store.is_none()).chain(store)
+        {
             stores.push(self.store_in_haste(name).await?);
         }
         Ok(stores)

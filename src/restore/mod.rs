@@ -401,6 +401,10 @@ fn announce(request: &RestoreRequest, chosen: &[&Table]) {
         total_bytes: chosen.iter().map(|t| t.raw_bytes).sum(),
         total_rows: chosen.iter().map(|t| t.rows).sum(),
     });
+    for t in chosen {
+        let (table, total_bytes) = (t.name.to_string(), t.raw_bytes);
+        request.sink.emit(Event::TableStarted { table, total_bytes });
+    }
 }
 
 /// Settings of pg_restore's sessions.

@@ -202,7 +202,9 @@ fn all_failed(what: &str, key: &str, mut failures: Vec<(String, Error)>) -> Erro
     };
     let error = Error::new(kind, format!("{asked}:{lines}\n  its key: {key}"));
     let hint = match failures.len() {
-        1 => "restore from another store; an earlier snapshot may be whole too: `drctl verify` tells",
+        1 => {
+            "restore from another store; an earlier snapshot may be whole too: `drctl verify` tells"
+        }
         _ => "`drctl verify` tells what each store still has; an earlier snapshot may be whole",
     };
     match failures.pop() {

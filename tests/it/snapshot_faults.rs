@@ -284,8 +284,7 @@ async fn broken_in_the_middle(act: fn(&Postgres), words: &[&str]) {
     let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new("east"));
     let mut broken = request(&server, &db, &[Arc::clone(&store)]);
     let at = Arc::clone(&server);
-    broken.sink =
-        Arc::new(AtFirstRows(std::sync::Mutex::new(Some(Box::new(move || act(&at))))));
+    broken.sink = Arc::new(AtFirstRows(std::sync::Mutex::new(Some(Box::new(move || act(&at))))));
     let error = snapshot::take(&broken).await.expect_err("a snapshot of a broken server");
     says(&format!("{error:?}"), words);
     assert_eq!(proven(&*store).await.len(), 0);

@@ -51,6 +51,21 @@ impl App {
         Ok(store::open_with(self.config.store(name)?, Patience::brief()).await?)
     }
 
+    /// As `stores_named`, given up soon.
+    pub async fn stores_in_haste(
+        &self,
+        database: &DatabaseConfig,
+        store: Option<&str>,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        let mut stores = Vec::new();
+        for name in
+            database.stores.iter().map(String::as_str).filter(|_| store.is_none()).chain(store)
+        {
+            stores.push(self.store_in_haste(name).await?);
+        }
+        Ok(stores)
+    }
+
     /// A request for a look at everything that a snapshot of `databases` needs; each step may take
     /// `limit`.
     pub async fn readiness_request(

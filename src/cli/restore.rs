@@ -8,9 +8,9 @@ use super::args::{Cli, MissingRoles, Restore};
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::App;
-use crate::error::{Error, Kind, Result};
-use crate::integrity::history::{self, Place};
+use crate::error::{Kind, Result};
 use crate::integrity::shelf;
+use crate::model::Level;
 use crate::postgres::Conninfo;
 use crate::restore::{self, Course, Proof, RestorePlan, RestoreRequest, Restored, Roles};
 
@@ -31,29 +31,20 @@ pub async fn run(cli: &Cli, args: &Restore) -> Result<Done> {
 async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest> {
     let config = app.config.database(&args.database)?;
     let keys = app.keys()?;
-    let stores = app.stores_named(config, args.store.as_deref()).await?;
-    let shelf = shelf::shelf(&stores, &keys, &config.name).await?;
+    let sink = screen::sink(cli.json);
+    let quick = app.stores_in_haste(config, args.store.as_deref()).await?;
+    let shelf = shelf::shelf(&quick, &keys, &config.name).await?;
     let shelved = shelf.resolve(&args.snapshot)?;
-    let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
-    let mut manifest = None;
-    let mut failed = None;
-    for store in &stores {
-        match history::read_manifest(&**store, &keys, &config.name, &place).await {
-            Ok(read) => {
-                manifest = Some(read);
-                break;
-            }
-            Err(e) => failed = Some(e),
-        }
+    let (_, manifest) = shelf::manifest(&quick, &keys, &config.name, shelved).await?;
+    // A region that is gone must not hold up the restore from the other: it is asked last, and soon
+    // given up.
+    let mut stores = app.stores_named(config, args.store.as_deref()).await?;
+    let away = |name: &str| shelf.unreachable.iter().any(|(store, _)| store == name);
+    stores.retain(|store| !away(store.name()));
+    stores.extend(quick.into_iter().filter(|store| away(store.name())));
+    for (store, why) in &shelf.unreachable {
+        sink.notice(Level::Warning, format!("store `{store}` is asked last: {why}"));
     }
-    let manifest = match (manifest, failed) {
-        (Some(manifest), _) => manifest,
-        (None, Some(e)) => return Err(e),
-        (None, None) => {
-            let what = format!("no store of `{}` could be asked", config.name);
-            return Err(Error::new(Kind::Storage, what));
-        }
-    };
     let target = match app.config.target_names().any(|t| t == args.to) {
         true => Conninfo::parse(&app.config.target(&args.to)?.url)?,
         false if looks_like_conninfo(&args.to) => {
@@ -89,7 +80,7 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
         profile: config.profile,
         protected,
         analyze: args.analyze,
-        sink: screen::sink(cli.json),
+        sink,
     })
 }
 
@@ -195,7 +186,7 @@ fn done(restored: &Restored, seconds: f64) -> Done {
         }
     };
     for advice in &restored.advice {
-        text.push_str(&format!("{advice}\n"));
+        text.push_str(&format!("Note: {advice}.\n"));
     }
     let fields = json!({
         "snapshot": restored.snapshot,

@@ -6,7 +6,6 @@ use super::args::{Cli, Show};
 use super::render::{self, Done, bytes, count, plural, span};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
-use crate::integrity::history::{self, Place};
 use crate::integrity::shelf::{self, Shelved};
 use crate::model::{Manifest, RowFormat};
 
@@ -20,7 +19,7 @@ pub async fn run(cli: &Cli, args: &Show) -> Result<Done> {
     }
     let mut not_found = None;
     for name in &names {
-        let stores = app.stores_of(app.config.database(name)?).await?;
+        let stores = app.stores_in_haste(app.config.database(name)?, None).await?;
         let shelf = shelf::shelf(&stores, &keys, name).await?;
         let shelved = match shelf.resolve(&args.snapshot) {
             Ok(shelved) => shelved,
@@ -29,20 +28,9 @@ pub async fn run(cli: &Cli, args: &Show) -> Result<Done> {
                 continue;
             }
         };
-        let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
-        let mut failed = None;
-        for store in &stores {
-            match history::read_manifest(&**store, &keys, name, &place).await {
-                Ok(manifest) => {
-                    let fields = json!({"manifest": manifest, "shares": shelved.shares});
-                    return Ok(Done::well(text(&manifest, shelved), fields));
-                }
-                Err(e) => failed = Some(e),
-            }
-        }
-        if let Some(e) = failed {
-            return Err(e);
-        }
+        let (_, manifest) = shelf::manifest(&stores, &keys, name, shelved).await?;
+        let fields = json!({"manifest": manifest, "shares": shelved.shares});
+        return Ok(Done::well(text(&manifest, shelved), fields));
     }
     Err(not_found.unwrap_or_else(|| Error::new(Kind::Usage, "no database is configured")))
 }

@@ -54,13 +54,16 @@ impl App {
         Ok(store::open_with(config, patience).await?)
     }
 
-    /// As `stores_of`, given up soon.
+    /// As `stores_named`, given up soon.
     pub async fn stores_in_haste(
         &self,
         database: &DatabaseConfig,
+        store: Option<&str>,
     ) -> Result<Vec<Arc<dyn ObjectStore>>> {
-        let mut stores = Vec::with_capacity(database.stores.len());
-        for name in &database.stores {
+        let mut stores = Vec::new();
+        for name in
+            database.stores.iter().map(String::as_str).filter(|_| store.is_none()).chain(store)
+        {
             stores.push(self.store_in_haste(name).await?);
         }
         Ok(stores)

@@ -214,13 +214,13 @@ pub struct Verify {
     #[arg(long)]
     pub store: Option<String>,
     /// How closely to look: listing, checksums or content
-    #[arg(long, default_value_t = Depth::default())]
+    #[arg(long, default_value_t = Depth::default(), value_parser = depth)]
     pub depth: Depth,
     /// Look at a share of the parts only, another one each time
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub sample: Option<f64>,
     /// Processors to use [default: the database's jobs]
-    #[arg(long)]
+    #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
 }
 
@@ -265,7 +265,7 @@ pub struct Restore {
     #[arg(long, value_enum, default_value_t = MissingRoles::Refuse)]
     pub roles: MissingRoles,
     /// Connections that load, prove and build indexes [default: the database's jobs]
-    #[arg(long)]
+    #[arg(long, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// Gather planner statistics at the end
     #[arg(long)]
@@ -332,6 +332,22 @@ pub struct Prune {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// As `jobs` in the configuration.
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=64) => Ok(jobs),
+        _ => Err("it must be from 1 to 64".to_owned()),
+    }
+}
+
+/// A depth by its name, with all of them where it is none.
+fn depth(text: &str) -> Result<Depth, String> {
+    text.parse().map_err(|e: crate::error::Error| match e.advice() {
+        Some(hint) => format!("{e}; {hint}"),
+        None => e.to_string(),
+    })
 }
 
 /// `5%` or `5`, above 0 and up to 100, as a share.

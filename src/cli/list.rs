@@ -17,7 +17,7 @@ pub async fn run(cli: &Cli, args: &List) -> Result<Done> {
     let mut snapshots = Vec::new();
     let mut unreachable = Vec::new();
     for name in app.databases(args.database.as_deref())? {
-        let stores = app.stores_in_haste(app.config.database(&name)?).await?;
+        let stores = app.stores_in_haste(app.config.database(&name)?, None).await?;
         let shelf = shelf::shelf(&stores, &keys, &name).await?;
         text.push_str(&table(&shelf, now));
         for s in &shelf.snapshots {

@@ -67,7 +67,8 @@ async fn stopped() -> crate::error::Error {
         _ = tokio::signal::ctrl_c() => {}
         _ = term.recv() => {}
     }
-    Error::new(Kind::Failed, what).hint("nothing was left half done; run the command again")
+    Error::new(Kind::Failed, what)
+        .hint("what was committed before is as it was; run the command again")
 }
 
 async fn run(cli: Cli) -> crate::error::Result<render::Done> {

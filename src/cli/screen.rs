@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::render::{bytes, count};
+use super::render::{bytes, count, span};
 use crate::model::{Event, Level, Sink};
 
 /// Between two quiet lines.
@@ -58,6 +58,8 @@ impl Tally {
                 self.begun = Some(Instant::now());
                 self.told = self.begun;
             }
+            // What came before it, such as definitions, says nothing of the rate.
+            Event::Phase { .. } if self.bytes == 0 => self.begun = Some(Instant::now()),
             Event::TableProgress { rows, bytes, .. } => {
                 self.rows += rows;
                 self.bytes += bytes;
@@ -65,6 +67,30 @@ impl Tally {
             Event::TableEnded { .. } => self.tables_done += 1,
             _ => {}
         }
+    }
+
+    /// `11.7 MiB of about 67.8 MiB, 43,543 rows, 5.5 MiB/s, 10 s left`.
+    fn figures(&self) -> String {
+        let seconds = self.begun.map_or(0.0, |b| b.elapsed().as_secs_f64()).max(0.001);
+        let rate = self.bytes as f64 / seconds;
+        let mut text = bytes(self.bytes);
+        if self.total_bytes > 0 {
+            text.push_str(&format!(" of about {}", bytes(self.total_bytes.max(self.bytes))));
+        }
+        text.push_str(&format!(", {} rows", count(self.rows)));
+        if self.begun.is_some() {
+            text.push_str(&format!(", {}/s", bytes(rate as u64)));
+        }
+        let left = self.total_bytes.saturating_sub(self.bytes);
+        // Before that the rate is a guess.
+        if left > 0 && seconds > 1.0 && rate > 0.0 {
+            let left = (left as f64 / rate).ceil();
+            match left < 60.0 {
+                true => text.push_str(&format!(", {left} s left")),
+                false => text.push_str(&format!(", {} left", span(left))),
+            }
+        }
+        text
     }
 }
 
@@ -84,16 +110,7 @@ impl Sink for Lines {
             Event::Notice { level: Level::Info, message } => message,
             Event::TableProgress { .. } if tally.told.is_some_and(|t| t.elapsed() >= QUIET) => {
                 tally.told = Some(Instant::now());
-                let seconds = tally.begun.map_or(1.0, |b| b.elapsed().as_secs_f64()).max(0.001);
-                format!(
-                    "{} of {} tables, {} rows, {} of about {}, {}/s",
-                    tally.tables_done,
-                    tally.tables,
-                    count(tally.rows),
-                    bytes(tally.bytes),
-                    bytes(tally.total_bytes),
-                    bytes((tally.bytes as f64 / seconds) as u64),
-                )
+                format!("{} of {} tables, {}", tally.tables_done, tally.tables, tally.figures())
             }
             _ => return,
         };
@@ -101,7 +118,8 @@ impl Sink for Lines {
     }
 }
 
-/// Bars: one for all, one for each table under way.
+/// Bars: one for all, one for each table under way. Lines fit in 80 columns, for one that wraps
+/// leaves a trail.
 struct Bars {
     all: MultiProgress,
     state: Mutex<State>,
@@ -111,9 +129,24 @@ struct Bars {
 struct State {
     tally: Tally,
     total: Option<ProgressBar>,
-    tables: BTreeMap<String, ProgressBar>,
+    phase: String,
+    tables: BTreeMap<String, TableBar>,
     sizes: BTreeMap<String, u64>,
 }
+
+struct TableBar {
+    bar: ProgressBar,
+    rows: u64,
+    /// When it last moved.
+    moved: Instant,
+}
+
+/// With and without an expected size.
+const SIZED: &str = "  {prefix:<26} {bar:20} {bytes:>10}  {msg}";
+const UNSIZED: &str = "  {prefix:<26} {bytes:>10}  {msg}";
+/// The figures have a line of their own.
+const TOTAL: &str = "  {prefix:<26} {bar:20} {percent:>3} %  {elapsed}\n  {msg}";
+const PHASE: &str = "  {prefix:<26} {elapsed:>3}  {msg}";
 
 impl Bars {
     fn new() -> Self {
@@ -128,6 +161,56 @@ impl Bars {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─")
     }
+
+    /// The bar at the bottom, anew: its time runs from here.
+    fn total(&self, state: &mut State, template: &str, length: u64) {
+        if let Some(old) = state.total.take() {
+            old.finish_and_clear();
+        }
+        let bar = self.all.add(ProgressBar::new(length));
+        bar.set_style(Self::style(template));
+        bar.set_prefix(match state.phase.as_str() {
+            "" => "rows".to_owned(),
+            phase => shortened(phase),
+        });
+        bar.enable_steady_tick(Duration::from_millis(250));
+        state.total = Some(bar);
+    }
+
+    fn progress(&self, state: &mut State, table: String, rows: u64, bytes: u64) {
+        if state.tally.total_bytes > 0 && state.tally.bytes == bytes {
+            // The first of what was planned.
+            self.total(state, TOTAL, state.tally.total_bytes);
+        }
+        if let Some(bar) = &state.total {
+            bar.set_position(state.tally.bytes);
+            // What was planned is an estimate.
+            if state.tally.bytes > bar.length().unwrap_or(0) {
+                bar.set_length(state.tally.bytes);
+            }
+            bar.set_message(state.tally.figures());
+        }
+        if !state.tables.contains_key(&table) {
+            if state.tables.len() == BARS {
+                let idle = state.tables.iter().min_by_key(|(_, t)| t.moved).map(|(n, _)| n.clone());
+                if let Some(idle) = idle.and_then(|name| state.tables.remove(&name)) {
+                    idle.bar.finish_and_clear();
+                }
+            }
+            let size = state.sizes.get(&table).copied();
+            let bar = self.all.insert(0, ProgressBar::new(size.unwrap_or(0)));
+            bar.set_style(Self::style(if size.is_some() { SIZED } else { UNSIZED }));
+            bar.set_prefix(shortened(&table));
+            let fresh = TableBar { bar, rows: 0, moved: Instant::now() };
+            state.tables.insert(table.clone(), fresh);
+        }
+        if let Some(t) = state.tables.get_mut(&table) {
+            t.rows += rows;
+            t.moved = Instant::now();
+            t.bar.inc(bytes);
+            t.bar.set_message(format!("{} rows", count(t.rows)));
+        }
+    }
 }
 
 impl Sink for Bars {
@@ -135,48 +218,23 @@ impl Sink for Bars {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tally.take(&event);
         match event {
-            Event::Planned { total_bytes, .. } => {
-                if let Some(old) = state.total.take() {
-                    old.finish_and_clear();
-                }
-                let bar = self.all.add(ProgressBar::new(total_bytes));
-                bar.set_style(Self::style(
-                    "{prefix:>28} {bar:24} {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>12} {eta:>4} left  {msg}",
-                ));
-                bar.set_prefix("total");
-                state.total = Some(bar);
-            }
+            Event::Planned { .. } => state.sizes.clear(),
             Event::Phase { name } => {
-                if let Some(bar) = &state.total {
-                    bar.set_message(name);
+                state.phase = name;
+                for (_, table) in std::mem::take(&mut state.tables) {
+                    table.bar.finish_and_clear();
                 }
+                self.total(&mut state, PHASE, 0);
             }
             Event::TableStarted { table, total_bytes } => {
                 state.sizes.insert(table, total_bytes);
             }
-            Event::TableProgress { table, bytes, .. } => {
-                let rows = count(state.tally.rows);
-                if let Some(bar) = &state.total {
-                    bar.inc(bytes);
-                    if bar.position() > bar.length().unwrap_or(0) {
-                        bar.set_length(bar.position());
-                    }
-                    bar.set_message(format!("{rows} rows"));
-                }
-                let expected = state.sizes.get(&table).copied().unwrap_or(0);
-                if !state.tables.contains_key(&table) && state.tables.len() < BARS {
-                    let bar = self.all.insert(0, ProgressBar::new(expected.max(bytes)));
-                    bar.set_style(Self::style("{prefix:>28} {bar:24} {bytes:>10}"));
-                    bar.set_prefix(shortened(&table));
-                    state.tables.insert(table.clone(), bar);
-                }
-                if let Some(bar) = state.tables.get(&table) {
-                    bar.inc(bytes);
-                }
+            Event::TableProgress { table, rows, bytes } => {
+                self.progress(&mut state, table, rows, bytes);
             }
             Event::TableEnded { table, .. } => {
-                if let Some(bar) = state.tables.remove(&table) {
-                    bar.finish_and_clear();
+                if let Some(table) = state.tables.remove(&table) {
+                    table.bar.finish_and_clear();
                 }
             }
             Event::StoreLost { store, error } => {
@@ -201,8 +259,8 @@ impl Drop for Bars {
 
 fn shortened(name: &str) -> String {
     let n = name.chars().count();
-    match n > 28 {
-        true => format!("…{}", name.chars().skip(n - 27).collect::<String>()),
+    match n > 26 {
+        true => format!("…{}", name.chars().skip(n - 25).collect::<String>()),
         false => name.to_owned(),
     }
 }

@@ -19,7 +19,7 @@ pub async fn run(cli: &Cli, args: &Show) -> Result<Done> {
     }
     let mut not_found = None;
     for name in &names {
-        let stores = app.stores_in_haste(app.config.database(name)?).await?;
+        let stores = app.stores_in_haste(app.config.database(name)?, None).await?;
         let shelf = shelf::shelf(&stores, &keys, name).await?;
         let shelved = match shelf.resolve(&args.snapshot) {
             Ok(shelved) => shelved,

@@ -10,7 +10,7 @@ use crate::app::{self, App};
 use crate::error::{Kind, Result};
 use crate::integrity::history::Which;
 use crate::integrity::shelf;
-use crate::integrity::verify::{self, Sample, Verdict, VerifyReport, VerifyRequest};
+use crate::integrity::verify::{self, Depth, Sample, Verdict, VerifyReport, VerifyRequest};
 use crate::model::Finding;
 
 /// Findings of one kind, store and snapshot that are listed before the rest is counted.
@@ -32,7 +32,7 @@ pub async fn run(cli: &Cli, args: &Verify) -> Result<Done> {
             "latest" => Which::Latest,
             "all" => Which::All,
             text => {
-                let all = app.stores_of(config).await?;
+                let all = app.stores_in_haste(config, None).await?;
                 Which::One(shelf::shelf(&all, &keys, &name).await?.resolve(text)?.id.clone())
             }
         };
@@ -81,11 +81,11 @@ fn done(reports: &[(String, VerifyReport)]) -> Done {
 
 fn one(name: &str, report: &VerifyReport) -> String {
     let mut text = format!(
-        "{name}: {} of {} checked at depth {}, {} read, in {}.\n",
+        "{name}: {} of {} ({}) checked at depth {}, in {}.\n",
         count(report.checked_objects),
         plural(report.objects, "object"),
-        report.depth,
         bytes(report.checked_bytes),
+        report.depth,
         span(report.seconds),
     );
     let rows: Vec<Vec<String>> = report
@@ -108,17 +108,26 @@ fn one(name: &str, report: &VerifyReport) -> String {
         text.push_str(&format!("  … and {} more: --json lists all\n", count(more as u64)));
     }
     match report.verdict() {
-        Verdict::Intact if report.sample.is_all() => text.push_str("Everything is as promised.\n"),
-        Verdict::Intact => text.push_str(&format!(
+        Verdict::Intact if !report.sample.is_all() => text.push_str(&format!(
             "What was looked at is as promised: a sample of {} %.\n",
             report.sample.share * 100.0
         )),
+        Verdict::Intact => text.push_str(match report.depth {
+            Depth::Listing => {
+                "Every object is there with its size. To look inside: --depth content\n"
+            }
+            Depth::Checksums => "Every object has the checksum that is promised.\n",
+            Depth::Content => "Everything is as promised.\n",
+        }),
         Verdict::Unverified => text.push_str(
             "Nothing is known to be wrong, but not everything could be looked at: NOT proven.\n",
         ),
         Verdict::Damaged => text.push_str(&format!(
-            "DAMAGE was found. Another store may be whole: drctl verify {name} --snapshot all. \
-             A new generation starts clean: drctl snapshot {name} --full\n"
+            "DAMAGE was found. What to do:\n  \
+             see which copies are whole:    drctl verify {name} --snapshot all --depth content\n  \
+             have a snapshot that is clean: drctl snapshot {name} --full\n  \
+             repair this copy: remove the damaged objects from the store, then\n  \
+             \x20                              drctl copy {name} --from STORE --to STORE --snapshot all\n"
         )),
     }
     text

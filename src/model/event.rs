@@ -35,7 +35,7 @@ pub enum Event {
     Planned { tables: u64, total_bytes: u64, total_rows: u64 },
     /// A named phase began, in words for people.
     Phase { name: String },
-    /// Work on a table began.
+    /// A table is taken on, of about so many bytes.
     TableStarted { table: String, total_bytes: u64 },
     /// More of a table is done (increments since the last such event of the table).
     TableProgress { table: String, rows: u64, bytes: u64 },

@@ -299,7 +299,7 @@ impl Refused {
         let error = not_connected(what, &self.source);
         let about_passwords = match self.source.as_db_error() {
             Some(db) => db.code().code() == "28P01",
-            None => error.one_line().contains("password missing"),
+            None => error.one_line().contains("asks for a password"),
         };
         match self.password_file {
             Some(warning) if about_passwords => error.hint(warning),

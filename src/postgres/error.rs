@@ -180,13 +180,14 @@ pub(in crate::postgres) fn not_connected(what: String, e: &tokio_postgres::Error
         None => {
             let cause = in_words(e);
             let text = cause.to_string();
-            let error = error.caused_by(cause);
             if text.contains("password missing") {
-                error.hint(
+                return error.caused_by("the server asks for a password and none was given").hint(
                     "put the password into the connection string (by ${VARIABLE} or file:) or into \
                      ~/.pgpass with mode 0600",
-                )
-            } else if text.contains("channel binding") {
+                );
+            }
+            let error = error.caused_by(cause);
+            if text.contains("channel binding") {
                 error.hint("channel_binding=require needs TLS and SCRAM; set it to prefer, or use sslmode=require or stronger")
             } else {
                 error

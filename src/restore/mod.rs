@@ -28,7 +28,7 @@ use self::place::Place;
 use self::proof::Claim;
 use self::target::Target;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Event, Extension, Level, Manifest, Sequence, Table, TableName};
+use crate::model::{Event, Extension, Level, Manifest, Sequence, Sink, Table, TableName};
 use crate::postgres::programs::{Program, Tool};
 use crate::snapshot::profile;
 
@@ -280,6 +280,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     let provider = request.profile.filter(|_| plan.course == Course::InPlace);
     let skip_roles = (request.roles == Roles::Skip).then_some(plan.missing_roles.as_slice());
     let place = Place::begin(target, manifest).await?;
+    let mut unfinished = Unfinished { sink: &request.sink, remains: Some(place.remains()) };
     let step = async |name: &str, stage: Stage, section: Option<&str>, jobs: usize| {
         let run = Run {
             name,
@@ -338,6 +339,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     if proof != Proof::Equal {
         phases.end();
         place.condemn().await?;
+        unfinished.remains = None;
         let advice = vec![format!(
             "what was restored stays as `{}` to be looked at; the next restore with --replace \
              drops it",
@@ -378,6 +380,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         false => Vec::new(),
     };
     let (target, left_over) = place.settle(&properties).await?;
+    unfinished.remains = None;
     phases.end();
     advice.extend(left_over);
     if !superuser {
@@ -387,6 +390,20 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         );
     }
     Ok(restored(phases, &target, skipped, advice))
+}
+
+/// Tells what is left behind by a restore that fails or is stopped.
+struct Unfinished<'a> {
+    sink: &'a Arc<dyn Sink>,
+    remains: Option<String>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(remains) = self.remains.take() {
+            self.sink.notice(Level::Warning, remains);
+        }
+    }
 }
 
 /// Fetches and proves the part lists of all tables, before anything is changed.
@@ -414,6 +431,10 @@ fn announce(request: &RestoreRequest, chosen: &[&Table]) {
         total_bytes: chosen.iter().map(|t| t.raw_bytes).sum(),
         total_rows: chosen.iter().map(|t| t.rows).sum(),
     });
+    for t in chosen {
+        let (table, total_bytes) = (t.name.to_string(), t.raw_bytes);
+        request.sink.emit(Event::TableStarted { table, total_bytes });
+    }
 }
 
 /// Settings of pg_restore's sessions.

@@ -197,8 +197,17 @@ fn all_failed(what: &str, key: &str, mut failures: Vec<(String, ReadError)>) -> 
     // Where every store answered, what is missing or wrong is so for good.
     let damaged = failures.iter().all(|(_, e)| !e.unreachable);
     let kind = if damaged { Kind::Damaged } else { Kind::Storage };
-    let error = Error::new(kind, format!("read {what} ({key}); no store has it intact:{lines}"));
-    let hint = "`drctl verify` tells what each store still has; an earlier snapshot may be whole";
+    let asked = match failures.len() {
+        1 => format!("{what} is not intact in the only store that was asked"),
+        _ => format!("no store has {what} intact"),
+    };
+    let error = Error::new(kind, format!("{asked}:{lines}\n  its key: {key}"));
+    let hint = match failures.len() {
+        1 => {
+            "restore from another store; an earlier snapshot may be whole too: `drctl verify` tells"
+        }
+        _ => "`drctl verify` tells what each store still has; an earlier snapshot may be whole",
+    };
     match failures.pop() {
         Some((_, ReadError { error: last, .. }))
             if last.advice().is_some() && failures.is_empty() =>

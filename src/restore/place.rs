@@ -80,6 +80,23 @@ impl Place {
         Ok(Self { admin, info, wanted, course, snapshot })
     }
 
+    /// What is left if the restore ends here, for people.
+    pub fn remains(&self) -> String {
+        match self.course {
+            Course::InPlace => format!(
+                "`{}` holds a part of the snapshot and is marked as not whole; restore again with \
+                 --replace",
+                self.info.database()
+            ),
+            _ => format!(
+                "an unfinished database stays as `{}`, marked as not whole; the next restore to \
+                 `{}` drops it",
+                self.info.database(),
+                self.wanted.database()
+            ),
+        }
+    }
+
     /// The proof was different: says so where the next one will look.
     pub async fn condemn(&self) -> Result<()> {
         let note = format!(

@@ -127,7 +127,7 @@ impl Target {
             |what: String, hint: &str| all.push(Refusal { what, hint: hint.to_owned() });
         if let Some(name) = self.is_protected(request).await {
             refuse(
-                format!("{place} is {name}, a source that snapshots are taken of"),
+                format!("{place} is {name}"),
                 "a restore never writes over a source: restore beside it, under another name, and \
                  move the application over",
             );
@@ -239,16 +239,18 @@ impl Target {
 
     /// The name of the configured source that the target is, or `the snapshot's source`.
     async fn is_protected(&self, request: &RestoreRequest) -> Option<String> {
+        let configured =
+            |label: &str| format!("the configured database `{label}`, a source of snapshots");
         let name = self.wanted.database();
         let known =
             |theirs: &Option<String>| theirs.is_some() && *theirs == self.server.system_identifier;
         let source = &request.manifest.source;
         if source.database == name && known(&source.system_identifier) {
-            return Some("the snapshot's own source".to_owned());
+            return Some("the database that the snapshot was taken of".to_owned());
         }
         for (label, info) in request.protected.iter().filter(|(_, info)| info.database() == name) {
             if same_endpoint(info, &self.wanted) {
-                return Some(format!("the configured database `{label}`"));
+                return Some(configured(label));
             }
             // A source that is away cannot be asked who it is; its address was compared above.
             let Ok(session) = connect(info, APPLICATION).await else { continue };
@@ -262,7 +264,7 @@ impl Target {
                 }
             };
             if same {
-                return Some(format!("the configured database `{label}`"));
+                return Some(configured(label));
             }
         }
         None

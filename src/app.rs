@@ -48,7 +48,10 @@ impl App {
 
     /// As `store`, given up soon: for looks at stores that may be gone.
     pub async fn store_in_haste(&self, name: &str) -> Result<Arc<dyn ObjectStore>> {
-        Ok(store::open_with(self.config.store(name)?, Patience::brief()).await?)
+        let config = self.config.store(name)?;
+        let brief = Patience::brief();
+        let patience = Patience { window: brief.window.min(config.patience), ..brief };
+        Ok(store::open_with(config, patience).await?)
     }
 
     /// As `stores_named`, given up soon.
@@ -133,7 +136,9 @@ impl App {
     ) -> Result<Lease> {
         let mut what = format!("take the lease `{name}`: no store can be used");
         for store in stores {
-            match Lease::acquire(Arc::clone(store), name, holder(purpose), LEASE).await {
+            // One that is tried for longer than a lease lives is of no use to it.
+            let hasty = self.store_in_haste(store.name()).await?;
+            match Lease::acquire(hasty, name, holder(purpose), LEASE).await {
                 Err(e) if e.kind() == Kind::Storage => {
                     what.push_str(&format!("\n  {}: {}", store.name(), e.one_line()));
                 }

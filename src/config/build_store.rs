@@ -13,6 +13,7 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
     table.require("region");
     let url = table.parsed("url", StoreUrl::parse);
     let region = table.parsed("region", super::build::region);
+    let patience = table.duration("patience", Duration::from_secs(1)..=Duration::from_hours(1));
     let endpoint = table.parsed("endpoint", endpoint);
     let path_style = table.boolean("path_style");
     let sse = sse(table);
@@ -36,7 +37,8 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
         table.doc.problem(line, "`aws_profile` and `access_key_id` exclude each other");
     }
     if let Some(At { value: StoreUrl::File { .. }, .. }) = url {
-        for key in keys::STORE.iter().filter(|key| !matches!(**key, "url" | "region")) {
+        for key in keys::STORE.iter().filter(|key| !matches!(**key, "url" | "region" | "patience"))
+        {
             if has(key) {
                 let text = format!("`{key}` is for s3:// stores; [{}] is a folder", table.path);
                 table.doc.problem(table.line_of(key), text);
@@ -44,6 +46,7 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
         }
     }
     let mut config = StoreConfig::new(name, url?.value, region?.value);
+    config.patience = patience.unwrap_or(config.patience);
     config.endpoint = endpoint.map(|at| at.value);
     config.path_style = path_style.unwrap_or(config.path_style);
     config.sse = sse;

@@ -5,6 +5,7 @@ pub(super) const REGIONS: &[&str] = &["primary", "standby"];
 pub(super) const STORE: &[&str] = &[
     "url",
     "region",
+    "patience",
     "endpoint",
     "path_style",
     "sse",

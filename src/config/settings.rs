@@ -75,6 +75,8 @@ pub struct StoreConfig {
     pub name: String,
     pub url: StoreUrl,
     pub region: String,
+    /// How long a store that does not answer is tried.
+    pub patience: Duration,
     /// For S3-compatible stores and for tests; none: the region's AWS endpoint.
     pub endpoint: Option<String>,
     pub path_style: bool,
@@ -96,6 +98,7 @@ impl StoreConfig {
             name: name.into(),
             url,
             region: region.into(),
+            patience: Duration::from_mins(2),
             endpoint: None,
             path_style: false,
             sse: None,

@@ -99,6 +99,8 @@ standby = "us-west-2"
 url = @EAST@
 # The region that the store is in.
 region = "us-east-1"
+# How long a store that does not answer is tried before work goes on without it (default: 2min).
+# patience = "2min"
 
 # The other keys of a store are for s3:// stores.
 # Another service that speaks S3 (default: AWS).

@@ -74,6 +74,17 @@ impl Shelved {
         self.shares.iter().filter(|s| s.state == State::Complete).map(|s| s.store.as_str())
     }
 
+    /// What is wrong with it, by store.
+    pub fn troubles(&self) -> Vec<String> {
+        let trouble = |share: &Share| match &share.state {
+            State::Damaged { why } | State::Unverified { why } => Some(why.clone()),
+            State::Missing => Some(format!("it is not in store `{}`", share.store)),
+            State::Unreachable => Some(format!("store `{}` does not answer", share.store)),
+            State::Complete | State::Absent => None,
+        };
+        self.shares.iter().filter_map(trouble).collect()
+    }
+
     /// When it began to be taken, or the moment it shows where the manifest tells.
     pub fn taken(&self) -> DateTime<Utc> {
         self.facts.as_ref().map_or_else(|| self.id.began(), |facts| facts.taken)
@@ -201,6 +212,11 @@ impl Shelf {
         self.snapshots.iter().rfind(|s| s.complete_in().next().is_some())
     }
 
+    /// The snapshots that were begun later, oldest first.
+    pub fn newer_than(&self, id: &SnapshotId) -> impl Iterator<Item = &Shelved> {
+        self.snapshots.iter().filter(move |s| s.id > *id)
+    }
+
     /// Finds a snapshot by `latest`, its id, or the beginning of its id that no other shares.
     ///
     /// `Kind::Usage` with the nearest id if there is none, or with all candidates if several.
@@ -246,7 +262,8 @@ impl Shelf {
     }
 }
 
-/// The manifest of a snapshot, from the first store that gives a proven one.
+/// The manifest of a snapshot, from the first store that gives a proven one; else the first reason
+/// why a store that has it does not.
 pub async fn manifest(
     stores: &[Arc<dyn ObjectStore>],
     keys: &Keys,
@@ -254,21 +271,33 @@ pub async fn manifest(
     shelved: &Shelved,
 ) -> Result<(Arc<dyn ObjectStore>, Manifest)> {
     let place = Place { snapshot: shelved.id.clone(), generation: shelved.generation.clone() };
-    let mut last = None;
-    for store in stores {
-        let complete =
-            shelved.shares.iter().any(|s| s.store == store.name() && s.state == State::Complete);
-        if complete {
-            match history::read_manifest(&**store, keys, database, &place).await {
-                Ok(manifest) => return Ok((Arc::clone(store), manifest)),
-                Err(e) => last = Some(e),
-            }
+    let state = |store: &str| shelved.shares.iter().find(|s| s.store == store).map(|s| &s.state);
+    let mut there: Vec<_> = stores
+        .iter()
+        .filter(|store| {
+            let state = state(store.name());
+            state.is_some_and(|s| !matches!(s, State::Missing | State::Absent | State::Unreachable))
+        })
+        .collect();
+    there.sort_by_key(|store| state(store.name()) != Some(&State::Complete));
+    let mut first = None;
+    for store in there {
+        match history::read_manifest(&**store, keys, database, &place).await {
+            Ok(manifest) => return Ok((Arc::clone(store), manifest)),
+            Err(e) => _ = first.get_or_insert(e),
         }
     }
-    Err(last.unwrap_or_else(|| {
+    let error = first.unwrap_or_else(|| {
         let what = format!("no store has a manifest of snapshot {} that can be read", shelved.id);
-        Error::new(Kind::Unverified, what).hint(format!("`drctl verify {database}` says why"))
-    }))
+        Error::new(Kind::Unverified, what)
+    });
+    match error.advice() {
+        Some(_) => Err(error),
+        None => Err(error.hint(format!(
+            "`drctl verify {database} --snapshot all` tells what each store has; an earlier \
+             snapshot may be whole"
+        ))),
+    }
 }
 
 /// There is no such snapshot; the nearest id is suggested.

@@ -10,6 +10,7 @@ use super::contents::{Contents, Stage};
 use super::objects::Objects;
 use super::request::Skipped;
 use super::script::{self, Named};
+use crate::config::Profile;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::model::Manifest;
 use crate::postgres::Conninfo;
@@ -37,8 +38,10 @@ pub struct Run<'a> {
     /// `-c name=value` for its sessions.
     pub settings: &'a str,
     pub with_tablespaces: bool,
-    /// Schemas whose definitions the provider has made.
-    pub provided: &'a [String],
+    /// The provider who has made some of it in the target already.
+    pub provider: Option<Profile>,
+    /// Roles that the restore has made.
+    pub made_roles: &'a [String],
     /// Roles that the target lacks and that the restore goes on without.
     pub without_roles: &'a [String],
 }
@@ -124,7 +127,7 @@ impl Archive {
         let mut skipped = Vec::new();
         let mut harmful = Vec::new();
         for error in errors {
-            match complaints::harmless(&error, run.provided, run.without_roles) {
+            match complaints::harmless(&error, &run) {
                 Some(s) => skipped.push(s),
                 None => harmful.push(error),
             }

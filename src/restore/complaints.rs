@@ -1,7 +1,10 @@
 //! What pg_restore says on stderr: which of its errors are harmless here, and why.
 
+use super::archive::Run;
 use super::request::Skipped;
 use super::script::{self, Token};
+use crate::config::Profile;
+use crate::snapshot::profile;
 
 /// One error with the statement that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,11 +68,7 @@ pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
 }
 
 /// Why an error does no harm; `None`: it does. Anything unknown does.
-pub fn harmless(
-    complaint: &Complaint,
-    provided: &[String],
-    without_roles: &[String],
-) -> Option<Skipped> {
+pub fn harmless(complaint: &Complaint, run: &Run<'_>) -> Option<Skipped> {
     let message = complaint.message.as_str();
     let statement = complaint.statement();
     let skipped =
@@ -84,7 +83,7 @@ pub fn harmless(
         return skipped("every new database has a schema public");
     }
     let lacks = |role: &String| message.ends_with(&format!("role \"{role}\" does not exist"));
-    if without_roles.iter().any(lacks) {
+    if run.without_roles.iter().any(lacks) {
         return skipped(
             "it names a role that the target does not have (--roles skip); other grants on the \
              same object are lost with it",
@@ -95,38 +94,75 @@ pub fn harmless(
     {
         return skipped("the comment on an extension is its owner's, here the provider's");
     }
-    let theirs = ["already exists", "must be owner of", "multiple primary keys for table"]
-        .iter()
-        .any(|m| message.contains(m));
-    if theirs && object_schema(statement).is_some_and(|schema| provided.contains(&schema)) {
-        return skipped("the provider has made it in this project");
+    let owner = statement.rsplit_once(" OWNER TO ").map(|(_, o)| o.trim_matches([';', '"', ' ']));
+    if statement.starts_with("ALTER EVENT TRIGGER ")
+        && message.contains("permission denied")
+        && owner.is_some_and(|o| run.made_roles.iter().any(|made| made == o))
+    {
+        return skipped("its owner must be a superuser, and roles are made without such rights");
     }
-    None
+    by_provider(message, statement, run.provider?).and_then(skipped)
+}
+
+/// Why an error about something of the provider's does no harm.
+fn by_provider(message: &str, statement: &str, provider: Profile) -> Option<&'static str> {
+    let says = |text: &str| message.contains(text);
+    let there = says("already exists") || says("multiple primary keys for table");
+    let about = |begins: &str| {
+        let rest = statement.strip_prefix(begins)?;
+        let name = rest.split([' ', ';', '\n']).next()?.trim_matches('"');
+        Some(profile::is_providers(provider, name))
+    };
+    if there && about("CREATE PUBLICATION ") == Some(true) {
+        return Some("the provider has made it in this project");
+    }
+    if says("permission denied") && about("ALTER DEFAULT PRIVILEGES FOR ROLE ") == Some(true) {
+        return Some("the provider sees to its own privileges");
+    }
+    let schema = object_schema(statement)?;
+    if !profile::provided_schemas(provider).contains(&schema.as_str()) {
+        return None;
+    }
+    let added = ["CREATE POLICY", "CREATE TRIGGER", "CREATE INDEX", "CREATE UNIQUE INDEX"];
+    if there {
+        Some("the provider has made it in this project")
+    } else if says("must be owner of") && added.iter().any(|a| statement.starts_with(a)) {
+        Some(
+            "only the owner, who is the provider, may make it: if it was added by hand in the \
+             source, add it by the provider's console",
+        )
+    } else if says("must be owner of") || says("permission denied") {
+        Some("it is the provider's, who sees to it in every project")
+    } else {
+        None
+    }
 }
 
 /// The schema that a statement of pg_dump's is about: that of the first qualified name in it, which
-/// is the object itself or what it belongs to; or the schema that it makes.
+/// is the object itself or what it belongs to; or the schema that it makes or speaks of.
 fn object_schema(statement: &str) -> Option<String> {
     let tokens = script::tokens(statement);
     let name = |t: &Token| match t {
         Token::Word(n) | Token::Quoted(n) => Some(n.clone()),
         _ => None,
     };
-    let words: Vec<_> = tokens.iter().take(3).map(name).collect();
-    if let [Some(_), Some(kind), Some(schema)] = words.as_slice()
-        && kind == "schema"
-    {
-        return Some(schema.clone());
+    // CREATE SCHEMA x, COMMENT ON SCHEMA x, GRANT … ON SCHEMA x.
+    let schema = tokens.windows(2).position(|w| w[0] == Token::Word("schema".to_owned()));
+    let qualified = tokens
+        .windows(3)
+        .position(|w| name(&w[0]).is_some() && w[1] == Token::Symbol('.') && name(&w[2]).is_some());
+    match (schema, qualified) {
+        (Some(at), None) => name(&tokens[at + 1]),
+        (Some(at), Some(other)) if at < other => name(&tokens[at + 1]),
+        (_, Some(at)) => name(&tokens[at]),
+        (None, None) => None,
     }
-    let at = tokens.windows(3).position(|w| {
-        name(&w[0]).is_some() && w[1] == Token::Symbol('.') && name(&w[2]).is_some()
-    })?;
-    name(&tokens[at])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::contents::Stage;
 
     const STDERR: &str = "\
 pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"
@@ -157,13 +193,26 @@ pg_restore: warning: errors ignored on restore: 4
     fn only_what_is_known_to_be_harmless_is() {
         let (errors, warnings) = read(STDERR);
         assert_eq!((errors.len(), warnings.len()), (7, 0));
-        let verdicts = |provided: &[&str], roles: &[&str]| -> Vec<bool> {
-            let owned = |all: &[&str]| all.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-            let (provided, roles) = (owned(provided), owned(roles));
-            errors.iter().map(|e| harmless(e, &provided, &roles).is_some()).collect()
+        let verdicts = |provider: Option<Profile>, roles: &[&str]| -> Vec<bool> {
+            let roles: Vec<String> = roles.iter().map(|s| (*s).to_owned()).collect();
+            let run = Run {
+                name: "definitions",
+                stage: Stage::Main,
+                section: None,
+                jobs: 1,
+                settings: "",
+                with_tablespaces: true,
+                provider,
+                made_roles: &[],
+                without_roles: &roles,
+            };
+            errors.iter().map(|e| harmless(e, &run).is_some()).collect()
         };
-        assert_eq!(verdicts(&["auth"], &[]), [true, true, true, true, true, false, false]);
-        assert_eq!(verdicts(&[], &["lab"]), [true, true, false, false, false, true, false]);
+        assert_eq!(
+            verdicts(Some(Profile::Supabase), &[]),
+            [true, true, true, true, true, false, false]
+        );
+        assert_eq!(verdicts(None, &["lab"]), [true, true, false, false, false, true, false]);
         assert_eq!(errors[6].attempt(), "CREATE TABLE app.pets (");
     }
 

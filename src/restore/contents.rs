@@ -200,6 +200,22 @@ impl Contents {
         })
     }
 
+    /// Leaves out extensions, with their comments.
+    pub fn without_extensions(&mut self, names: &[&str]) {
+        let of_any = |text: &str| {
+            let name = text.trim_end();
+            names.contains(&name)
+        };
+        let gone = |e: &Entry| match e.kind.as_str() {
+            "EXTENSION" => e.rest.strip_prefix("- ").is_some_and(of_any),
+            "COMMENT" => e.rest.strip_prefix("- EXTENSION ").is_some_and(of_any),
+            _ => false,
+        };
+        for entry in self.entries.iter().filter(|e| gone(e)) {
+            self.taken.remove(&entry.id);
+        }
+    }
+
     /// Whether the archive makes this schema.
     pub fn makes_schema(&self, schema: &str) -> bool {
         let begins = format!("- {schema} ");

@@ -16,7 +16,7 @@ use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::rows::{BINARY_HEADER, BINARY_TRAILER};
 use crate::model::{Event, Manifest, PartList, RowFormat, Sink, Table, TableName};
 use crate::postgres::copy::{CopyIn, Selection};
-use crate::postgres::{Conninfo, Session, connect, quote, session_settings};
+use crate::postgres::{Conninfo, Session, connect, quote, session_settings, sqlstate};
 
 /// Uncompressed bytes that one COPY carries, where a table is worked on by several sessions.
 const COPY_BYTES: u64 = 64 << 20;
@@ -106,7 +106,19 @@ impl Load {
             let session = connect(info, APPLICATION).await?;
             session.simple(&settings).await?;
             // A crash loses what is thrown away anyway.
-            session.simple(&format!("SET synchronous_commit = off; {work}")).await?;
+            session.simple(&format!("SET synchronous_commit = off; {work}")).await.map_err(
+                |e| {
+                    match sqlstate(&e).as_deref() {
+                    // insufficient_privilege
+                    Some("42501") => e.hint(
+                        "the provider's tables have triggers already, which must not fire on rows \
+                         that are loaded: GRANT SET ON PARAMETER session_replication_role TO the \
+                         restoring role (PostgreSQL 15), or restore with a role that may set it",
+                    ),
+                    _ => e,
+                }
+                },
+            )?;
             workers.spawn(Arc::clone(&load).work(session));
         }
         while let Some(done) = workers.join_next().await {

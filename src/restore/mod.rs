@@ -28,7 +28,7 @@ use self::place::Place;
 use self::proof::Claim;
 use self::target::Target;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Event, Level, Sequence, Sink, Table, TableName};
+use crate::model::{Event, Extension, Level, Manifest, Sequence, Sink, Table, TableName};
 use crate::postgres::programs::{Program, Tool};
 use crate::snapshot::profile;
 
@@ -72,7 +72,6 @@ struct Prepared {
     archive: Archive,
     objects: Arc<Objects>,
     with_tablespaces: bool,
-    provided: Vec<String>,
     /// Tables to load that the provider has made already.
     there: BTreeSet<TableName>,
 }
@@ -91,6 +90,15 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         for label in archive.contents.select(&request.tables, manifest)? {
             warnings.push(format!("{label} is left out: it needs a table that is not restored"));
         }
+    }
+    let gone = left_out_extensions(manifest);
+    let names: Vec<&str> = gone.iter().map(|e| e.name.as_str()).collect();
+    archive.contents.without_extensions(&names);
+    for extension in &gone {
+        warnings.push(format!(
+            "extension {} is left out with its schema {}",
+            extension.name, extension.schema
+        ));
     }
     let named = archive.named().await?;
     let missing_roles: Vec<String> = named.roles.difference(&target.roles).cloned().collect();
@@ -114,7 +122,8 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         .profile
         .map(|p| profile::provided_schemas(p).iter().map(|s| (*s).to_owned()).collect())
         .unwrap_or_default();
-    let extensions = target.extension_gaps(manifest);
+    let mut extensions = target.extension_gaps(manifest);
+    extensions.retain(|gap| !names.contains(&gap.name.as_str()));
     let lacking: Vec<&str> =
         extensions.iter().filter(|e| e.available.is_none()).map(|e| e.name.as_str()).collect();
     if !lacking.is_empty() && request.tables.is_empty() {
@@ -171,7 +180,7 @@ async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         refusals,
     };
     let with_tablespaces = tablespaces.is_empty();
-    Ok(Prepared { plan, target, archive, objects, with_tablespaces, provided, there })
+    Ok(Prepared { plan, target, archive, objects, with_tablespaces, there })
 }
 
 /// Everything that speaks against the restore, at once.
@@ -211,6 +220,14 @@ fn chosen_sequences(request: &RestoreRequest, archive: &Archive) -> Vec<Sequence
     all.filter(|s| everything || archive.contents.takes_sequence(&s.name)).cloned().collect()
 }
 
+/// Extensions in schemas that the snapshot does not carry: they could not be made there.
+fn left_out_extensions(manifest: &Manifest) -> Vec<&Extension> {
+    let gone = |schema: &str| {
+        manifest.left_out.iter().any(|l| l.what.strip_prefix("schema ") == Some(schema))
+    };
+    manifest.extensions.iter().filter(|e| gone(&e.schema)).collect()
+}
+
 fn views(request: &RestoreRequest) -> Vec<TableName> {
     match request.tables.is_empty() {
         true => request.manifest.materialized_views.iter().map(|v| v.name.clone()).collect(),
@@ -240,7 +257,7 @@ impl Phases<'_> {
 }
 
 async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Restored> {
-    let Prepared { plan, target, archive, objects, with_tablespaces, provided, there } = prepared;
+    let Prepared { plan, target, archive, objects, with_tablespaces, there } = prepared;
     let manifest = &request.manifest;
     let everything = request.tables.is_empty();
     let mut phases = Phases { request, began: None, done: Vec::new() };
@@ -258,6 +275,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     if request.roles == Roles::Create {
         target::create_roles(&target.session, &plan.missing_roles).await?;
     }
+    let made_roles = (request.roles == Roles::Create).then_some(plan.missing_roles.as_slice());
+    // Only a database that was there before can have been prepared by a provider.
+    let provider = request.profile.filter(|_| plan.course == Course::InPlace);
     let skip_roles = (request.roles == Roles::Skip).then_some(plan.missing_roles.as_slice());
     let place = Place::begin(target, manifest).await?;
     let mut unfinished = Unfinished { sink: &request.sink, remains: Some(place.remains()) };
@@ -269,7 +289,8 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             jobs,
             settings: &settings,
             with_tablespaces,
-            provided: &provided,
+            provider,
+            made_roles: made_roles.unwrap_or_default(),
             without_roles: skip_roles.unwrap_or_default(),
         };
         let (passed_over, warnings) = archive.restore(&place.info, run).await?;

@@ -60,7 +60,7 @@ impl Objects {
         F: Future<Output = Result<T, ReadError>> + Send,
     {
         let (near, away): (Vec<_>, Vec<_>) = self.sources.iter().partition(|s| !s.is_away());
-        let mut failures: Vec<(String, Error)> = Vec::new();
+        let mut failures: Vec<(String, ReadError)> = Vec::new();
         for source in near.into_iter().chain(away) {
             let name = source.store.name();
             match read(Arc::clone(&source.store)).await {
@@ -70,7 +70,7 @@ impl Objects {
                         let message = format!(
                             "{what} is not intact in store `{failed}` ({}: {}); store `{name}` has it",
                             key,
-                            e.one_line()
+                            e.error.one_line()
                         );
                         self.sink.notice(Level::Warning, message);
                     }
@@ -83,7 +83,7 @@ impl Objects {
                         let error = e.error.one_line();
                         self.sink.emit(Event::StoreLost { store: name.to_owned(), error });
                     }
-                    failures.push((name.to_owned(), e.error));
+                    failures.push((name.to_owned(), e));
                 }
             }
         }
@@ -189,12 +189,13 @@ impl From<Error> for ReadError {
     }
 }
 
-fn all_failed(what: &str, key: &str, mut failures: Vec<(String, Error)>) -> Error {
+fn all_failed(what: &str, key: &str, mut failures: Vec<(String, ReadError)>) -> Error {
     let lines: String = failures
         .iter()
-        .map(|(store, e)| format!("\n  store `{store}`: {}", e.one_line()))
+        .map(|(store, e)| format!("\n  store `{store}`: {}", e.error.one_line()))
         .collect();
-    let damaged = failures.iter().all(|(_, e)| e.kind() == Kind::Damaged);
+    // Where every store answered, what is missing or wrong is so for good.
+    let damaged = failures.iter().all(|(_, e)| !e.unreachable);
     let kind = if damaged { Kind::Damaged } else { Kind::Storage };
     let asked = match failures.len() {
         1 => format!("{what} is not intact in the only store that was asked"),
@@ -208,7 +209,9 @@ fn all_failed(what: &str, key: &str, mut failures: Vec<(String, Error)>) -> Erro
         _ => "`drctl verify` tells what each store still has; an earlier snapshot may be whole",
     };
     match failures.pop() {
-        Some((_, last)) if last.advice().is_some() && failures.is_empty() => {
+        Some((_, ReadError { error: last, .. }))
+            if last.advice().is_some() && failures.is_empty() =>
+        {
             error.hint(last.advice().unwrap_or(hint).to_owned())
         }
         _ => error.hint(hint),

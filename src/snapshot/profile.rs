@@ -43,6 +43,14 @@ pub fn rows_left_out(profile: Profile, table: &TableName) -> Option<&'static str
     known.then_some("profile `supabase`: the provider's own migration record")
 }
 
+/// Whether a role or publication of this name is the provider's own.
+pub fn is_providers(profile: Profile, name: &str) -> bool {
+    match profile {
+        Profile::Supabase => name.starts_with("supabase_"),
+        Profile::Rds => name == "rdsadmin",
+    }
+}
+
 /// Schemas that the provider makes in every new project: taken, but on restore into such a project
 /// their definitions are the provider's and only rows are loaded.
 pub fn provided_schemas(profile: Profile) -> &'static [&'static str] {

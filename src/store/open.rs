@@ -10,7 +10,7 @@ use crate::config::{StoreConfig, StoreUrl};
 
 /// The store of `config`, tried again as unattended work has it. Sends nothing yet.
 pub async fn open(config: &StoreConfig) -> Result<Arc<dyn ObjectStore>> {
-    open_with(config, Patience::default()).await
+    open_with(config, Patience::of(config.patience)).await
 }
 
 /// As `open`, tried again as `patience` has it.

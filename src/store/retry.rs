@@ -41,6 +41,11 @@ impl Default for Patience {
 }
 
 impl Patience {
+    /// As the default, for another window.
+    pub fn of(window: Duration) -> Self {
+        Self { window, ..Self::default() }
+    }
+
     /// For work against the clock, where a store that is gone must be found gone soon.
     pub fn brief() -> Self {
         Self {

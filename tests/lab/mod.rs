@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod command;
+mod gate;
 mod http;
 mod moto;
 mod options;
@@ -21,6 +22,7 @@ mod standby;
 mod tls;
 
 pub use command::{Ran, drctl, run};
+pub use gate::Gate;
 pub use moto::Moto;
 pub use options::{Options, Version};
 pub use pgbouncer::{PgBouncer, PoolMode};

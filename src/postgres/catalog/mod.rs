@@ -10,7 +10,7 @@ pub use columns::{Columns, columns};
 pub use privileges::{
     LargeObjects, closed_schemas, exclusive_locks, free_sessions, large_objects, without_select,
 };
-pub use relations::{Relation, RelationKind, relations, sizes};
+pub use relations::{Relation, RelationKind, relations, schemas, sizes};
 pub use server::{OLDEST, Server, Window, server, window};
 pub use surroundings::{
     Sequences, extensions, large_object_count, large_objects_query, roles, sequence_values,

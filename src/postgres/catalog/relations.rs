@@ -113,6 +113,17 @@ pub async fn relations(session: &Session) -> Result<Vec<Relation>> {
         .collect()
 }
 
+/// Every schema outside the system's, also those without relations.
+pub async fn schemas(session: &Session) -> Result<Vec<String>> {
+    let rows = session
+        .rows(
+            "SELECT nspname FROM pg_namespace
+              WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname",
+        )
+        .await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
 /// Bytes of the main fork and of the TOAST table of relations that this session has locked.
 pub async fn sizes(session: &Session, oids: &[u32]) -> Result<HashMap<u32, (u64, u64)>> {
     let mut found = HashMap::with_capacity(oids.len());

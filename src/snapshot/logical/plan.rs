@@ -67,9 +67,14 @@ fn first_match<'a>(patterns: &'a [String], text: &str) -> Option<&'a String> {
     patterns.iter().find(|p| matches(p, text))
 }
 
-/// Sorts the relations of a database into what is read, what only pg_dump carries and what is left
-/// out, with reasons.
-pub fn scope(relations: &[Relation], config: &DatabaseConfig, in_recovery: bool) -> Scope {
+/// Sorts the schemas and relations of a database into what is read, what only pg_dump carries and
+/// what is left out, with reasons.
+pub fn scope(
+    relations: &[Relation],
+    schemas: &[String],
+    config: &DatabaseConfig,
+    in_recovery: bool,
+) -> Scope {
     let mut scope = Scope::default();
     let out = |scope: &mut Scope, what: String, reason: String| {
         let line = LeftOut { what, reason };
@@ -77,14 +82,17 @@ pub fn scope(relations: &[Relation], config: &DatabaseConfig, in_recovery: bool)
             scope.left_out.push(line);
         }
     };
+    // Also those that hold nothing but functions and types.
+    for schema in schemas {
+        if let Some(reason) = schema_left_out(config, schema) {
+            scope.without_schemas.push(schema.clone());
+            out(&mut scope, format!("schema {schema}"), reason);
+        }
+    }
     for relation in relations {
         let name = &relation.name;
         let full = name.to_string();
-        if let Some(reason) = schema_left_out(config, &name.schema) {
-            if !scope.without_schemas.contains(&name.schema) {
-                scope.without_schemas.push(name.schema.clone());
-            }
-            out(&mut scope, format!("schema {}", name.schema), reason);
+        if schema_left_out(config, &name.schema).is_some() {
             continue;
         }
         if let Some(pattern) = first_match(&config.exclude_tables, &full) {

@@ -58,7 +58,8 @@ pub async fn look(
     config: &DatabaseConfig,
 ) -> Result<(Vec<Relation>, Scope)> {
     let relations = catalog::relations(session).await?;
-    let scope = plan::scope(&relations, config, server.in_recovery);
+    let schemas = catalog::schemas(session).await?;
+    let scope = plan::scope(&relations, &schemas, config, server.in_recovery);
     Ok((relations, scope))
 }
 

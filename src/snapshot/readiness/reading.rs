@@ -29,7 +29,8 @@ pub(super) async fn check(
         notes.within("set timeouts", session.simple(&settings)).await?;
     }
     let relations = relations(session, notes).await?;
-    let scope = plan::scope(&relations, config, server.in_recovery);
+    let schemas = notes.within("list the schemas", catalog::schemas(session)).await?;
+    let scope = plan::scope(&relations, &schemas, config, server.in_recovery);
     let privileges = async {
         Ok((catalog::closed_schemas(session).await?, catalog::without_select(session).await?))
     };

@@ -30,6 +30,7 @@ pub fn config(endpoint: &str, bucket: &str) -> StoreConfig {
         path_style: true,
         sse: None,
         object_lock: None,
+        patience: std::time::Duration::from_mins(2),
         storage_class: None,
         aws_profile: None,
         access_key_id: Some(Secret::new("test")),

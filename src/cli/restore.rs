@@ -1,5 +1,6 @@
 //! `drctl restore`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -9,10 +10,12 @@ use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::App;
 use crate::error::{Kind, Result};
-use crate::integrity::shelf;
-use crate::model::Level;
+use crate::integrity::seal::Keys;
+use crate::integrity::shelf::{self, Shelf};
+use crate::model::{Level, Sink};
 use crate::postgres::Conninfo;
 use crate::restore::{self, Course, Proof, RestorePlan, RestoreRequest, Restored, Roles};
+use crate::store::ObjectStore;
 
 /// Tables that a plan lists before the rest is counted.
 const LISTED: usize = 30;
@@ -32,33 +35,15 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
     let config = app.config.database(&args.database)?;
     let keys = app.keys()?;
     let sink = screen::sink(cli.json);
-    let quick = app.stores_in_haste(config, args.store.as_deref()).await?;
-    let mut stores = app.stores_named(config, args.store.as_deref()).await?;
-    let shelf = match shelf::shelf(&quick, &keys, &config.name).await {
-        // There is nowhere else to go, so waiting is all that is left.
-        Err(e) if e.kind() == Kind::Storage => shelf::shelf(&stores, &keys, &config.name).await?,
-        looked => looked?,
-    };
+    let stores = app.stores_named(config, args.store.as_deref()).await?;
+    let (stores, shelf) = at_hand(app, stores, &keys, &config.name, &*sink).await?;
     let shelved = shelf.resolve(&args.snapshot)?;
-    let newer = shelf.newer_than(&shelved.id).filter(|_| args.snapshot == "latest");
-    for newer in newer {
+    for newer in shelf.newer_than(&shelved.id).filter(|_| args.snapshot == "latest") {
         let whys = newer.troubles().join("; ");
         let what = format!("snapshot {} is newer and is passed over: {whys}", newer.id);
         sink.notice(Level::Warning, what);
     }
-    let (_, manifest) = shelf::manifest(&quick, &keys, &config.name, shelved).await?;
-    // A region that is gone must not hold up the restore from the other: it is asked last, and soon
-    // given up.
-    let away = |name: &str| shelf.unreachable.iter().any(|(store, _)| store == name);
-    stores.retain(|store| !away(store.name()));
-    stores.extend(quick.into_iter().filter(|store| away(store.name())));
-    for (store, why) in &shelf.unreachable {
-        let what = format!(
-            "store `{store}` does not answer, so it is asked last, and whether it has newer \
-             snapshots is unknown: {why}"
-        );
-        sink.notice(Level::Warning, what);
-    }
+    let (_, manifest) = shelf::manifest(&stores, &keys, &config.name, shelved).await?;
     let target = match app.config.target_names().any(|t| t == args.to) {
         true => Conninfo::parse(&app.config.target(&args.to)?.url)?,
         false if looks_like_conninfo(&args.to) => {
@@ -96,6 +81,39 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
         analyze: args.analyze,
         sink,
     })
+}
+
+/// What there is to restore, and the stores, those that do not answer at once at the end: a restore
+/// runs against the clock, and must not wait for a region that is gone.
+async fn at_hand(
+    app: &App,
+    mut stores: Vec<Arc<dyn ObjectStore>>,
+    keys: &Keys,
+    database: &str,
+    sink: &dyn Sink,
+) -> Result<(Vec<Arc<dyn ObjectStore>>, Shelf)> {
+    let mut hasty = Vec::with_capacity(stores.len());
+    for store in &stores {
+        hasty.push(app.store_in_haste(store.name()).await?);
+    }
+    let shelf = match shelf::shelf(&hasty, keys, database).await {
+        // There is nowhere else to go, so waiting is all that is left.
+        Err(e) if e.kind() == Kind::Storage => shelf::shelf(&stores, keys, database).await?,
+        looked => looked?,
+    };
+    // A region that is gone must not hold up the restore from the other: it is asked last, and soon
+    // given up.
+    let away = |name: &str| shelf.unreachable.iter().any(|(store, _)| store == name);
+    stores.retain(|store| !away(store.name()));
+    stores.extend(hasty.into_iter().filter(|store| away(store.name())));
+    for (store, why) in &shelf.unreachable {
+        let what = format!(
+            "store `{store}` does not answer, so it is asked last, and whether it has newer \
+             snapshots is unknown: {why}"
+        );
+        sink.notice(Level::Warning, what);
+    }
+    Ok((stores, shelf))
 }
 
 fn looks_like_conninfo(text: &str) -> bool {

@@ -342,7 +342,7 @@ async fn a_target_that_is_not_fit_is_refused_with_every_reason_and_left_alone() 
     for replace in [false, true] {
         let source = RestoreRequest { replace, ..world.request(&manifest, server, &db) };
         let e = restore::restore(&source).await.unwrap_err();
-        assert!(e.what().contains("the snapshot's own source"), "{e:?}");
+        assert!(e.what().contains("the snapshot was taken of"), "{e:?}");
     }
     let mut protected = world.request(&manifest, server, &full);
     protected.replace = true;

@@ -93,13 +93,15 @@ pub async fn free_sessions(session: &Session) -> Result<i64> {
         .number(0)
 }
 
-/// Who holds an ACCESS EXCLUSIVE lock in this database, one line each.
+/// Who holds an ACCESS EXCLUSIVE lock on a table of this database, one line each.
 pub async fn exclusive_locks(session: &Session) -> Result<Vec<String>> {
     let rows = session
         .rows(
             "SELECT l.relation::regclass, l.pid, coalesce(a.usename, 'an unknown role'),
                     coalesce(date_trunc('second', now() - a.xact_start)::text, 'an unknown time')
                FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+               JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p')
+                    AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_catalog'::regnamespace
               WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                 AND l.pid <> pg_backend_pid()

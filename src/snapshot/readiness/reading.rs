@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::notes::Stopped;
 use super::server::Facts;
 use super::{Notes, counted};
 use crate::config::{ChangeDetection, DatabaseConfig};
 use crate::postgres::catalog::{self, Relation, RelationKind, Server};
-use crate::postgres::{Pooling, Session, quote, sqlstate};
+use crate::postgres::{Pooling, Session, quote};
 use crate::snapshot::logical::plan::{self, Scope};
 
 /// So long a look at the catalogue waits for a table that somebody has locked.
@@ -28,7 +27,8 @@ pub(super) async fn check(
         let settings = format!("SET lock_timeout = '{LOCK_WAIT}'; SET statement_timeout = '1min'");
         notes.within("set timeouts", session.simple(&settings)).await?;
     }
-    let relations = relations(session, notes).await?;
+    let relations = notes.within("read the catalogue", catalog::relations(session)).await?;
+    locked(session, notes).await;
     let schemas = notes.within("list the schemas", catalog::schemas(session)).await?;
     let scope = plan::scope(&relations, &schemas, config, server.in_recovery);
     let privileges = async {
@@ -101,26 +101,15 @@ pub(super) async fn check(
     Some(Facts { bytes, large_object_bytes })
 }
 
-/// The relations, or who is in the way: their sizes cannot be read while they are locked.
-async fn relations(session: &Session, notes: &mut Notes) -> Option<Vec<Relation>> {
-    let stopped = match notes.wait("read the catalogue", catalog::relations(session)).await {
-        Ok(relations) => return Some(relations),
-        Err(stopped) => stopped,
-    };
-    match &stopped {
-        // lock_not_available
-        Stopped::Failed(e) if sqlstate(e).as_deref() == Some("55P03") => {
-            let holders =
-                notes.wait("ask who holds locks", catalog::exclusive_locks(session)).await;
-            let holders = holders.map_or_else(|_| "somebody".to_owned(), |lines| lines.join("; "));
-            notes.critical(
-                format!("the catalogue cannot be read: {holders}"),
-                "wait for that schema change to end, or end its session (pg_terminate_backend)",
-            );
-        }
-        _ => notes.stopped(&stopped),
+/// Says who stands in the way of locking the tables.
+async fn locked(session: &Session, notes: &mut Notes) {
+    let holders = notes.within("ask who holds locks", catalog::exclusive_locks(session)).await;
+    for holder in holders.unwrap_or_default() {
+        notes.critical(
+            format!("a snapshot has to wait: {holder}"),
+            "wait for that schema change to end, or end its session (pg_terminate_backend)",
+        );
     }
-    None
 }
 
 const UNREAD: &str = "cannot be read";

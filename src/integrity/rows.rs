@@ -203,8 +203,12 @@ mod tests {
                     counter.finish()
                 };
                 prop_assert_eq!(count(bytes).unwrap(), tally(format, bytes).unwrap());
-                if !bytes.is_empty() {
-                    prop_assert!(count(&bytes[..bytes.len() - 1]).is_err());
+                let Some((_, short)) = bytes.split_last() else { continue };
+                // An empty text row is nothing but its end, so without it a whole row is gone.
+                let row_gone = format == RowFormat::Text && rows.last().is_some_and(Vec::is_empty);
+                match count(short) {
+                    Ok(counted) => prop_assert!(row_gone && counted.rows + 1 == rows.len() as u64),
+                    Err(_) => prop_assert!(!row_gone),
                 }
             }
         }

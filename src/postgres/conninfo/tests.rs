@@ -1,3 +1,5 @@
+//! Connection strings: what libpq reads, what is refused, and that nothing shows a password.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Copies between stores: cut short anywhere, damaged anywhere, never overwriting.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Expiry: interrupted anywhere, and never the last good snapshot.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! What is particular to folders: leftovers, full disks, odd files.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Leases: two at once, ends, losses and breaks, under a clock that can be turned.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 

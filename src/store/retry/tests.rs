@@ -1,3 +1,5 @@
+//! Trying again: by class, within a window, settling what may have landed.
+
 use super::super::fault::{Fault, FaultyStore, Op};
 use super::super::{MemoryStore, conformance};
 use super::*;

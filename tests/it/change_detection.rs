@@ -182,6 +182,9 @@ impl History {
             Act::Promote => {
                 let standby = self.standby.take().unwrap();
                 standby.promote();
+                // A crash before the first checkpoint of the new timeline is not survived by every
+                // server that runs without full_page_writes, as those of the lab do.
+                standby.psql("postgres", "CHECKPOINT");
                 self.server.kill9();
                 self.server = standby;
                 self.reconnect(generator).await;

@@ -18,6 +18,12 @@ pub mod snapshot;
 
 pub mod restore;
 
+pub mod providers;
+
+pub mod runbook;
+
+pub mod report;
+
 pub mod app;
 
 pub mod cli;

@@ -5,7 +5,9 @@ use std::path::Path;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use super::build_channel::channel;
 use super::build_database::database;
+use super::build_failover::{aws, failover, objectives, vars};
 use super::build_store::store;
 use super::document::Document;
 use super::lookup::Section;
@@ -55,6 +57,11 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         t.require("url");
         Some(TargetConfig { name: name.to_owned(), url: t.secret("url", conninfo)? })
     });
+    let aws = named(doc, root, "aws", keys::AWS, aws);
+    let channels = named(doc, root, "channel", keys::CHANNEL, channel);
+    let objectives = objectives(doc, root);
+    let failover = failover(doc, root, &store_names);
+    let vars = vars(doc, root);
     for (list, what) in [(stores.is_empty(), "store"), (databases.is_empty(), "database")] {
         if list && !root.has(what) {
             doc.problem(0, format!("there is no [{what}.NAME]"));
@@ -64,6 +71,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     unresolved.extend(stores.iter().flat_map(Section::unresolved));
     unresolved.extend(databases.iter().flat_map(Section::unresolved));
     unresolved.extend(targets.iter().flat_map(Section::unresolved));
+    unresolved.extend(aws.iter().flat_map(Section::unresolved));
+    unresolved.extend(channels.iter().flat_map(Section::unresolved));
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -73,6 +82,11 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         stores,
         databases,
         targets,
+        objectives,
+        failover,
+        aws,
+        channels,
+        vars,
         signing_key,
         trusted_keys,
         unresolved,
@@ -116,7 +130,7 @@ fn named<'t, T>(
 }
 
 /// For the tables without which nothing works: what is unresolved in them is a problem.
-fn insist(doc: &Document<'_>, table: &Table<'_>) {
+pub(super) fn insist(doc: &Document<'_>, table: &Table<'_>) {
     for (line, reason) in &table.unresolved {
         doc.problem(*line, reason);
     }

@@ -1,11 +1,12 @@
 //! `[database.NAME]`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::build::conninfo;
 use super::nearest::did_you_mean;
 use super::table::Table;
-use super::{ChangeDetection, DatabaseConfig, Keep, Profile, keys, units};
+use super::{ChangeDetection, DatabaseConfig, Keep, Profile, ServerConfig, keys, units};
 use crate::model::RowFormat;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -47,6 +48,7 @@ pub(super) fn database(
         table.choice("format", &[("text", RowFormat::Text), ("binary", RowFormat::Binary)]);
     let stable_types = texts(table, "stable_types");
     let pg_bin = table.path_value("pg_bin");
+    let servers = servers(table);
 
     let mut config = DatabaseConfig::new(name, url?, stores?);
     config.jobs = jobs.and_then(|n| usize::try_from(n).ok()).unwrap_or(config.jobs);
@@ -64,6 +66,7 @@ pub(super) fn database(
     config.profile = profile;
     config.row_format = format.unwrap_or_default();
     config.stable_types = stable_types;
+    config.servers = servers;
     config.pg_bin = pg_bin;
     Some(config)
 }
@@ -126,4 +129,21 @@ fn keep(parent: &mut Table<'_>) -> Option<Keep> {
         parent.doc.problem(table.line, "`keep` keeps nothing");
     }
     Some(keep)
+}
+
+/// `[database.NAME.server.REGION]`.
+fn servers(parent: &mut Table<'_>) -> BTreeMap<String, ServerConfig> {
+    let mut servers = BTreeMap::new();
+    for (region, mut table) in parent.named_tables("server", keys::SERVER) {
+        table.require("url");
+        let url = table.secret("url", conninfo);
+        let rds_instance = table.text("rds_instance").map(|at| at.value);
+        parent.unresolved.append(&mut table.unresolved);
+        parent.missing_secrets.append(&mut table.missing_secrets);
+        if let Some(url) = url {
+            let region = region.to_owned();
+            servers.insert(region.clone(), ServerConfig { region, url, rds_instance });
+        }
+    }
+    servers
 }

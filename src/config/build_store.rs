@@ -25,17 +25,7 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
     let secret_access_key = table.secret("secret_access_key", |_| Ok(true));
 
     let has = |key| table.has(key);
-    for (key, other) in
-        [("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")]
-    {
-        if has(key) && !has(other) {
-            table.doc.problem(table.line_of(key), format!("`{key}` needs `{other}`"));
-        }
-    }
-    if has("aws_profile") && has("access_key_id") {
-        let line = table.line_of("aws_profile");
-        table.doc.problem(line, "`aws_profile` and `access_key_id` exclude each other");
-    }
+    whole_key(table, "aws_profile");
     if let Some(At { value: StoreUrl::File { .. }, .. }) = url {
         for key in keys::STORE.iter().filter(|key| !matches!(**key, "url" | "region" | "patience"))
         {
@@ -58,7 +48,22 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
     Some(config)
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
+/// An access key has two halves, and stands in place of a profile.
+pub(super) fn whole_key(table: &Table<'_>, profile: &str) {
+    for (key, other) in
+        [("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")]
+    {
+        if table.has(key) && !table.has(other) {
+            table.doc.problem(table.line_of(key), format!("`{key}` needs `{other}`"));
+        }
+    }
+    if table.has(profile) && table.has("access_key_id") {
+        let text = format!("`{profile}` and `access_key_id` exclude each other");
+        table.doc.problem(table.line_of(profile), text);
+    }
+}
+
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let must = "must be a url such as \"https://s3.example.com\"".to_owned();
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {

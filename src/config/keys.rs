@@ -35,9 +35,15 @@ pub(super) const DATABASE: &[&str] = &[
     "format",
     "stable_types",
     "pg_bin",
+    "server",
 ];
 pub(super) const KEEP: &[&str] = &["hourly", "daily", "weekly", "monthly"];
+pub(super) const SERVER: &[&str] = &["url", "rds_instance"];
 pub(super) const TARGET: &[&str] = &["url"];
+pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
+pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age"];
+pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secret_access_key"];
+pub(super) const CHANNEL: &[&str] = &["kind", "url", "routing_key", "secret", "from", "to"];
 pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
 
 /// The tables of the file with their keys.
@@ -48,13 +54,18 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("database", DATABASE),
     ("target", TARGET),
     ("signing", SIGNING),
+    ("objectives", OBJECTIVES),
+    ("failover", FAILOVER),
+    ("aws", AWS),
+    ("channel", CHANNEL),
+    ("vars", &[]),
 ];
 
 /// The table that `key` belongs to, where it was written in another.
 pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
     Some(match *table {
-        "store" | "database" | "target" => format!("[{table}.NAME]"),
+        "store" | "database" | "target" | "aws" | "channel" => format!("[{table}.NAME]"),
         _ => format!("[{table}]"),
     })
 }

@@ -1,7 +1,9 @@
 //! Databases, stores and targets by name.
 
 use super::nearest::did_you_mean;
-use super::{Config, DatabaseConfig, StoreConfig, TargetConfig, Unresolved};
+use super::{
+    AwsConfig, ChannelConfig, Config, DatabaseConfig, StoreConfig, TargetConfig, Unresolved,
+};
 use crate::error::{Error, Kind, Result};
 
 /// A `[kind.NAME]` table: its value, or why it has none here and now.
@@ -56,6 +58,25 @@ impl Config {
     /// The target of that name; errors as for `database`.
     pub fn target(&self, name: &str) -> Result<&TargetConfig> {
         self.find(&self.targets, "target", name)
+    }
+
+    /// The names of all channels in the order of the file.
+    pub fn channel_names(&self) -> impl Iterator<Item = &str> {
+        self.channels.iter().map(|s| s.name.as_str())
+    }
+
+    /// The channel of that name; errors as for `database`.
+    pub fn channel(&self, name: &str) -> Result<&ChannelConfig> {
+        self.find(&self.channels, "channel", name)
+    }
+
+    /// How to reach AWS in a region, or `global`; without a table of that name: as AWS itself says.
+    /// `Kind::Usage` if a value of its table is not to be had.
+    pub fn aws(&self, name: &str) -> Result<AwsConfig> {
+        match self.aws.iter().any(|s| s.name == name) {
+            true => self.find(&self.aws, "aws", name).cloned(),
+            false => Ok(AwsConfig { name: name.to_owned(), ..AwsConfig::default() }),
+        }
     }
 
     /// Ed25519 public keys (SPKI PEM). Where there is any, a manifest must carry a signature by

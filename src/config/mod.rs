@@ -1,7 +1,9 @@
 //! The configuration: what it means once loaded and checked.
 
 mod build;
+mod build_channel;
 mod build_database;
+mod build_failover;
 mod build_store;
 mod crosscheck;
 mod document;
@@ -21,8 +23,9 @@ mod values;
 pub use nearest::nearest;
 pub use secret::Secret;
 pub use settings::{
-    ChangeDetection, Config, DatabaseConfig, Keep, Profile, Regions, Sse, StoreConfig, StoreUrl,
-    TargetConfig, Unresolved,
+    AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig, FailoverConfig,
+    Keep, Objectives, Profile, Regions, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
+    Unresolved,
 };
 pub use template::{Form, template, write_new};
 

@@ -1,5 +1,6 @@
 //! The values of a checked configuration, with their defaults.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,12 @@ pub struct Config {
     pub(super) stores: Vec<Section<StoreConfig>>,
     pub(super) databases: Vec<Section<DatabaseConfig>>,
     pub(super) targets: Vec<Section<TargetConfig>>,
+    pub objectives: Objectives,
+    pub failover: FailoverConfig,
+    pub(super) aws: Vec<Section<AwsConfig>>,
+    pub(super) channels: Vec<Section<ChannelConfig>>,
+    /// What runbooks reach as `${vars.NAME}`: strings, numbers, truth values and arrays of strings.
+    pub vars: BTreeMap<String, serde_json::Value>,
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
     pub signing_key: Option<Secret>,
     pub(super) trusted_keys: Result<Vec<String>, Vec<String>>,
@@ -177,6 +184,8 @@ pub struct DatabaseConfig {
     pub stable_types: Vec<String>,
     /// Folder of pg_dump and pg_restore; none: PATH and the usual places.
     pub pg_bin: Option<PathBuf>,
+    /// The database's servers by region, for status and failover; empty where none are configured.
+    pub servers: BTreeMap<String, ServerConfig>,
 }
 
 impl DatabaseConfig {
@@ -202,6 +211,7 @@ impl DatabaseConfig {
             row_format: RowFormat::default(),
             stable_types: Vec::new(),
             pg_bin: None,
+            servers: BTreeMap::new(),
         }
     }
 }
@@ -211,4 +221,77 @@ impl DatabaseConfig {
 pub struct TargetConfig {
     pub name: String,
     pub url: Secret,
+}
+
+/// The database's server in one region.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    pub region: String,
+    /// Conninfo of a role that may do there what runbooks do: promote, end sessions, alter the
+    /// database.
+    pub url: Secret,
+    /// The RDS instance that it is, where it is one.
+    pub rds_instance: Option<String>,
+}
+
+/// How soon, and with how much lost, the service must be back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objectives {
+    /// Recovery time objective. Default 15 minutes.
+    pub rto: Duration,
+    /// Recovery point objective. Default 1 hour.
+    pub rpo: Duration,
+}
+
+impl Default for Objectives {
+    fn default() -> Self {
+        Self { rto: Duration::from_mins(15), rpo: Duration::from_hours(1) }
+    }
+}
+
+/// How `drctl failover` works.
+#[derive(Debug, Clone)]
+pub struct FailoverConfig {
+    /// The runbook that is meant when none is named. Default `region-failover`.
+    pub runbook: String,
+    /// The folder of runbooks. Default `runbooks` beside the configuration.
+    pub runbooks: PathBuf,
+    /// The store that keeps runs, their lease and the epoch; none: the first one in the standby
+    /// region.
+    pub store: Option<String>,
+    /// A run refuses a preflight that is older. Default 24 hours.
+    pub preflight_max_age: Duration,
+}
+
+/// How to reach AWS in one region, or, as `global`, its global services such as Route 53.
+#[derive(Debug, Clone, Default)]
+pub struct AwsConfig {
+    /// `us-west-2` or `global`.
+    pub name: String,
+    /// For tests and for services that speak AWS; none: the region's own endpoints.
+    pub endpoint: Option<String>,
+    /// A profile of the AWS configuration files; none: the default credential chain.
+    pub profile: Option<String>,
+    pub access_key_id: Option<Secret>,
+    pub secret_access_key: Option<Secret>,
+}
+
+/// Somewhere to send notifications.
+#[derive(Debug, Clone)]
+pub struct ChannelConfig {
+    pub name: String,
+    pub kind: ChannelKind,
+}
+
+/// How a channel is spoken to.
+#[derive(Debug, Clone)]
+pub enum ChannelKind {
+    /// A Slack incoming webhook.
+    Slack { url: Secret },
+    /// PagerDuty Events API v2; `url` replaces its endpoint.
+    PagerDuty { routing_key: Secret, url: Option<String> },
+    /// `url` is `smtps://user:password@host:465`, or `smtp://…:587?tls=required`.
+    Email { url: Secret, from: String, to: Vec<String> },
+    /// JSON by POST; with `secret`, signed with HMAC-SHA-256.
+    Webhook { url: Secret, secret: Option<Secret> },
 }

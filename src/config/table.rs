@@ -115,6 +115,16 @@ impl<'t> Table<'t> {
         tables
     }
 
+    /// The table under `key`, in which any key may stand.
+    pub fn free_table(&self, key: &str) -> Option<Table<'t>> {
+        self.bare_table(key)
+    }
+
+    /// The keys in the order of the file.
+    pub fn keys(&self) -> Vec<&'t str> {
+        self.entries.iter().map(|entry| entry.key).collect()
+    }
+
     fn bare_table(&self, key: &str) -> Option<Table<'t>> {
         let entry = self.entry(key)?;
         let DeValue::Table(table) = entry.value else {

@@ -168,6 +168,15 @@ stores = ["east", "west"]
 # The folder of pg_dump and pg_restore (default: PATH and the usual places, the newest that fits).
 # pg_bin = "/usr/lib/postgresql/17/bin"
 
+# For `drctl status` and `drctl failover`: the database's server in each region, with a role that may
+# promote it, end its sessions and alter the database.
+# [database.@NAME@.server.us-east-1]
+# url = "${ADMIN_URL_EAST}"
+# The RDS instance that it is (default: a server of your own).
+# rds_instance = "@NAME@-use1"
+# [database.@NAME@.server.us-west-2]
+# url = "${ADMIN_URL_WEST}"
+
 # A place to restore to, for `drctl restore @NAME@ --to scratch`.
 # [target.scratch]
 # url = "${SCRATCH_DATABASE_URL}"
@@ -177,6 +186,49 @@ stores = ["east", "west"]
 # [signing]
 # key = "file:/etc/drctl/drctl.key"
 # trusted_keys = ["file:/etc/drctl/drctl.pub"]
+
+# How soon, and with how much lost, the service must be back (default: as shown).
+# [objectives]
+# rto = "15min"
+# rpo = "1h"
+
+# [failover]
+# The runbook of `drctl failover`, and the folder of runbooks (default: as shown).
+# runbook = "region-failover"
+# runbooks = "runbooks"
+# The store of runs, their lease and the epoch (default: the first one in the standby region).
+# store = "west"
+# A run refuses to start on a preflight older than this (default: "24h").
+# preflight_max_age = "24h"
+
+# How to reach AWS in a region, or, as [aws.global], Route 53; only where the usual chain of
+# credentials does not do.
+# [aws.us-west-2]
+# endpoint = "https://aws.example.com"
+# profile = "dr"
+# access_key_id = "${DR_ACCESS_KEY_ID}"
+# secret_access_key = "file:/run/secrets/dr-secret-access-key"
+
+# Where notifications go; runbooks name channels. Have two that do not depend on each other.
+# [channel.oncall]
+# kind = "pagerduty"
+# routing_key = "${PAGERDUTY_ROUTING_KEY}"
+# [channel.team]
+# kind = "slack"
+# url = "${SLACK_WEBHOOK_URL}"
+# [channel.mail]
+# kind = "email"
+# url = "${SMTP_URL}"
+# from = "drctl@example.com"
+# to = ["oncall@example.com"]
+# [channel.hook]
+# kind = "webhook"
+# url = "${WEBHOOK_URL}"
+# secret = "${WEBHOOK_SECRET}"
+
+# What runbooks reach as ${vars.NAME}: names that differ from team to team.
+# [vars]
+# zone = "Z0123456789ABC"
 "#;
 
 #[cfg(test)]
@@ -244,8 +296,10 @@ mod tests {
     #[test]
     fn what_it_shows_in_comments_is_accepted_and_is_the_default_where_it_says_so() {
         let plain = Config::parse(&forms()[0].1, Path::new("drctl.toml"), &no_env).unwrap();
-        // These two exclude each other.
-        let text = uncommented(&forms()[0].1).replace("aws_profile = ", "# aws_profile = ");
+        // A profile and a key exclude each other.
+        let text = uncommented(&forms()[0].1)
+            .replace("aws_profile = \"dr\"", "")
+            .replace("profile = \"dr\"", "");
         let full = Config::parse(&text, Path::new("drctl.toml"), &no_env).unwrap();
         let (plain, full) =
             (plain.database("petforce").unwrap(), full.database("petforce").unwrap());

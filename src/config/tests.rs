@@ -146,7 +146,7 @@ trusted_keys = []
     );
     insta::assert_snapshot!(text, @r#"
     drctl.toml has 28 problems:
-    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing
+    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, objectives, failover, aws, channel, vars
     drctl.toml:4: `name`: must be 1 to 63 ASCII letters, digits, `-`, `_` and `.`
     drctl.toml:7: `standby` is the same region as `primary`
     drctl.toml:10: unknown key `regoin` in [store.east]; did you mean `region`?
@@ -397,4 +397,68 @@ fn the_documentation_has_every_key_and_no_other() {
         assert_eq!(documented(&format!("## [{table}")), *known, "[{table}]");
     }
     assert_eq!(documented("### keep"), keys::KEEP);
+    assert_eq!(documented("### server"), keys::SERVER);
+}
+
+#[test]
+fn what_failover_needs_is_read() {
+    let more = r#"
+[database.petforce.server.us-east-1]
+url = "${PETFORCE_DATABASE_URL}"
+rds_instance = "petforce-use1"
+[database.petforce.server.us-west-2]
+url = "${WEST_URL}"
+[objectives]
+rto = "10m"
+[failover]
+runbook = "switchover"
+store = "west"
+[aws.global]
+endpoint = "http://127.0.0.1:5000/"
+[channel.oncall]
+kind = "pagerduty"
+routing_key = "${KEY}"
+[channel.mail]
+kind = "email"
+url = "smtp://mail.example.com:587?tls=required"
+from = "drctl@example.com"
+to = ["a@example.com", "b@example.com"]
+[vars]
+zone = "Z1"
+tasks = 4
+names = ["app", "api"]
+"#;
+    let config = parse(&format!("{GOOD}{more}")).unwrap();
+    let servers = &config.database("petforce").unwrap().servers;
+    assert_eq!(servers["us-east-1"].rds_instance.as_deref(), Some("petforce-use1"));
+    assert_eq!(servers["us-east-1"].url.expose().unwrap(), SECRET);
+    assert!(servers["us-west-2"].url.expose().is_err());
+    assert_eq!(config.objectives.rto.as_secs(), 600);
+    assert_eq!(config.objectives.rpo.as_secs(), 3600);
+    assert_eq!(config.failover.store.as_deref(), Some("west"));
+    assert_eq!(config.failover.runbooks, Path::new("./runbooks"));
+    let global = config.aws("global").unwrap();
+    assert_eq!(global.endpoint.as_deref(), Some("http://127.0.0.1:5000"));
+    assert!(config.aws("us-west-2").unwrap().endpoint.is_none());
+    assert!(matches!(
+        &config.channel("mail").unwrap().kind,
+        super::ChannelKind::Email { to, .. } if to.len() == 2
+    ));
+    assert_eq!(config.vars["tasks"], 4);
+    assert_eq!(config.vars["names"], serde_json::json!(["app", "api"]));
+}
+
+#[test]
+fn mistakes_in_what_failover_needs_are_told() {
+    let refused = |more: &str| refusal(&format!("{GOOD}{more}"));
+    let channel = refused("[channel.a]\nkind = \"slak\"\nurl = \"https://x\"\n");
+    assert!(channel.contains("did you mean `slack`?"), "{channel}");
+    let channel = refused("[channel.a]\nkind = \"slack\"\nto = [\"x\"]\n");
+    assert!(channel.contains("lacks `url`") && channel.contains("not for channels"), "{channel}");
+    let store = refused("[failover]\nstore = \"wets\"\n");
+    assert!(store.contains("did you mean `west`?"), "{store}");
+    let aws = refused("[aws.us-west-2]\naccess_key_id = \"x\"\n");
+    assert!(aws.contains("needs `secret_access_key`"), "{aws}");
+    let server = refused("[database.petforce.server.us-east-1]\nrds_instance = \"x\"\n");
+    assert!(server.contains("lacks `url`"), "{server}");
 }

@@ -166,6 +166,22 @@ impl Table<'_> {
         Some(texts)
     }
 
+    /// A string, number, truth value or array of strings.
+    pub fn json(&mut self, key: &str) -> Option<serde_json::Value> {
+        let entry = self.entry(key)?;
+        if entry.value.is_integer() {
+            return self.integer(key, i64::MIN..=i64::MAX).map(serde_json::Value::from);
+        }
+        if entry.value.is_bool() {
+            return self.boolean(key).map(serde_json::Value::from);
+        }
+        if entry.value.is_array() {
+            let texts = self.texts(key)?;
+            return Some(texts.into_iter().map(|at| at.value).collect());
+        }
+        self.text(key).map(|at| at.value.into())
+    }
+
     /// A secret. One that cannot be had here, or came from elsewhere and is bad, is there all the
     /// same and fails when it is asked for.
     pub fn secret(&mut self, key: &str, check: impl Fn(&str) -> Sensitive) -> Option<Secret> {

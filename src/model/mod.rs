@@ -7,6 +7,7 @@ mod ids;
 mod lsn;
 mod manifest;
 mod part;
+mod span;
 
 pub use digest::{Digest, DigestError, RowDigest};
 pub use event::{Event, Level, Silent, Sink, StoreOutcome};
@@ -18,6 +19,7 @@ pub use manifest::{
     Sequence, Source, Table, TableName, Totals,
 };
 pub use part::{BasePart, Part, PartList, PartName};
+pub use span::Span;
 
 /// The version of the stored format that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

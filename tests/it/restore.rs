@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use chrono::Utc;
-use drctl::config::{ChangeDetection, DatabaseConfig, Keep, Profile, Secret};
+use drctl::config::{DatabaseConfig, Profile, Secret};
 use drctl::error::{Kind, Result};
 use drctl::integrity::seal::Keys;
 use drctl::model::{Event, Level, Manifest, RowFormat, Sink};
@@ -104,26 +103,13 @@ impl World {
             *random += 1;
             *random
         };
+        let stores = vec!["east".to_owned(), "west".to_owned()];
         let config = DatabaseConfig {
-            name: "pets".to_owned(),
-            url: Secret::new(server.url(db)),
-            stores: vec!["east".to_owned(), "west".to_owned()],
             jobs: 2,
-            cache_dir: None,
-            exclude_schemas: Vec::new(),
-            exclude_tables: Vec::new(),
-            exclude_table_data: Vec::new(),
             part_size: self.part_size,
-            zstd_level: 1,
-            change_detection: ChangeDetection::Xmin,
-            full_every: Duration::from_secs(7 * 86_400),
-            keep: Keep::default(),
-            lock_timeout: Duration::from_secs(30),
-            deadline: Duration::from_secs(3000),
-            profile: None,
             row_format: self.format,
-            stable_types: Vec::new(),
             pg_bin: Some(server.bin_dir()),
+            ..DatabaseConfig::new("pets", Secret::new(server.url(db)), stores)
         };
         let request = snapshot::Request {
             project: "petforce".to_owned(),

@@ -1,0 +1,81 @@
+//! `[channel.NAME]`.
+
+use super::table::Table;
+use super::{ChannelConfig, ChannelKind, build_store, keys};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Slack,
+    PagerDuty,
+    Email,
+    Webhook,
+}
+
+impl Kind {
+    /// The keys that a channel of this kind must have, and those that it may have.
+    fn keys(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Slack => (&["url"], &[]),
+            Self::PagerDuty => (&["routing_key"], &["url"]),
+            Self::Email => (&["url", "from", "to"], &[]),
+            Self::Webhook => (&["url"], &["secret"]),
+        }
+    }
+}
+
+pub(super) fn channel(table: &mut Table<'_>, name: &str) -> Option<ChannelConfig> {
+    table.require("kind");
+    let kind = table.choice(
+        "kind",
+        &[
+            ("slack", Kind::Slack),
+            ("pagerduty", Kind::PagerDuty),
+            ("email", Kind::Email),
+            ("webhook", Kind::Webhook),
+        ],
+    )?;
+    let (must, may) = kind.keys();
+    for key in must {
+        table.require(key);
+    }
+    for key in keys::CHANNEL.iter().filter(|key| **key != "kind") {
+        if table.has(key) && !must.contains(key) && !may.contains(key) {
+            let text = format!("`{key}` is not for channels of this kind");
+            table.doc.problem(table.line_of(key), text);
+        }
+    }
+    let kind = match kind {
+        Kind::Slack => ChannelKind::Slack { url: table.secret("url", web)? },
+        Kind::PagerDuty => ChannelKind::PagerDuty {
+            routing_key: table.secret("routing_key", |_| Ok(true))?,
+            url: table.parsed("url", build_store::endpoint).map(|at| at.value),
+        },
+        Kind::Email => ChannelKind::Email {
+            url: table.secret("url", smtp)?,
+            from: table.text("from")?.value,
+            to: table.texts("to")?.into_iter().map(|at| at.value).collect(),
+        },
+        Kind::Webhook => ChannelKind::Webhook {
+            url: table.secret("url", web)?,
+            secret: table.secret("secret", |_| Ok(true)),
+        },
+    };
+    Some(ChannelConfig { name: name.to_owned(), kind })
+}
+
+/// A webhook's URL is all that it takes to post there, so it is a secret.
+fn web(text: &str) -> Result<bool, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(true),
+        _ => Err("must be a url such as \"https://hooks.example.com/…\"".to_owned()),
+    }
+}
+
+fn smtp(text: &str) -> Result<bool, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "smtp" | "smtps") && url.has_host() => {
+            Ok(url.password().is_some())
+        }
+        _ => Err("must be a url such as \"smtps://user:password@mail.example.com\"".to_owned()),
+    }
+}

@@ -1,0 +1,8 @@
+//! AWS: clients that lean on no other region, and the actions of each service.
+
+use super::catalogue::ActionKind;
+
+/// The actions of this system.
+pub(super) fn actions() -> Vec<ActionKind> {
+    Vec::new()
+}

@@ -1,0 +1,8 @@
+//! Programs of the operator's own: `command.run`.
+
+use super::catalogue::ActionKind;
+
+/// The actions of this system.
+pub(super) fn actions() -> Vec<ActionKind> {
+    Vec::new()
+}

@@ -1,0 +1,8 @@
+//! People: `human.approve`.
+
+use super::catalogue::ActionKind;
+
+/// The actions of this system.
+pub(super) fn actions() -> Vec<ActionKind> {
+    Vec::new()
+}

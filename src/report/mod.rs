@@ -1,0 +1,1 @@
+//! What came of runs, drills and audits, for people and programs.

@@ -1,0 +1,1 @@
+//! Runbooks: reading and checking them, planning, and carrying them out.

@@ -1,1 +1,5 @@
 //! Runbooks: reading and checking them, planning, and carrying them out.
+
+pub mod plan;
+pub mod record;
+pub mod sheet;

@@ -1,0 +1,74 @@
+//! A runbook as its author wrote it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+use crate::providers::{Arguments, Mode};
+
+/// A runbook that was read and checked; its references are not yet replaced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Runbook {
+    /// The file's name without `.toml`.
+    pub name: String,
+    pub title: String,
+    /// What it is for and what to know before, for people.
+    pub about: Option<String>,
+    pub rto: Span,
+    pub rpo: Span,
+    pub steps: Vec<Step>,
+}
+
+/// One entry of a runbook.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub id: String,
+    /// The action's name.
+    pub uses: String,
+    pub with: Arguments,
+    /// Ids of steps that must have ended well before.
+    pub needs: Vec<String>,
+    pub timeout: Span,
+    /// Tries after the first.
+    pub retries: u32,
+    pub on_failure: OnFailure,
+    pub approve: Option<Approve>,
+    /// Only in this mode; `None`: in both.
+    pub when: Option<Mode>,
+    /// After it there is no way back, only forward.
+    pub point_of_no_return: bool,
+    /// The line of its `[[step]]`.
+    pub line: usize,
+}
+
+/// What a failed step means for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Nothing new is started; the run waits for `resume` or `abort`.
+    #[default]
+    Stop,
+    /// Steps that need it go on; the failure stands in the report.
+    Continue,
+    /// What was done is compensated; past the point of no return it means `stop`.
+    Abort,
+}
+
+/// Who must agree before a step starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    pub who: Who,
+    /// How long to wait; the step fails then. It counts against the RTO.
+    pub timeout: Span,
+}
+
+/// Who may approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// Anybody who may run drctl, the operator too.
+    Operator,
+    /// Somebody other than the operator.
+    SecondPerson,
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::Lsn;
 
-pub use reading::{Limits, bounded, look, look_in, reach};
+pub use reading::{Limits, bounded, look, look_in, reach, reach_beside, reach_server};
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -9,7 +9,10 @@ use tokio::time::timeout;
 use super::{Attached, Receiver, Replication, Role, Slot};
 use crate::error::{Error, Kind, Result};
 use crate::model::Lsn;
-use crate::postgres::{Conninfo, Row, Session, Unreachable, connect};
+use crate::postgres::{Conninfo, Row, Session, Unreachable, connect, sqlstate};
+
+/// Databases that every server has.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 /// How long a server may take. A stuck one accepts connections and says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,50 @@ pub async fn reach(info: &Conninfo, application: &str, limit: Duration) -> Resul
     bounded(limit, what, connect(info, application)).await
 }
 
+/// As `reach`, in whatever database of the server lets this role in: one that is fenced lets nobody
+/// in, and its server is to be asked all the same. `info`'s own comes first.
+pub async fn reach_server(info: &Conninfo, application: &str, limit: Duration) -> Result<Session> {
+    let what = || format!("connect to {}", info.host_for_people());
+    bounded(limit, what, async {
+        let refused = match connect(info, application).await {
+            Err(e) if is_closed_to_us(&e) => e,
+            reached => return reached,
+        };
+        match beside(info, application).await {
+            Ok(session) => Ok(session),
+            Err(_) => Err(refused),
+        }
+    })
+    .await
+}
+
+/// Connects to a database beside `info`'s own: what is done to a database as a whole is done from
+/// outside.
+pub async fn reach_beside(info: &Conninfo, application: &str, limit: Duration) -> Result<Session> {
+    let what = || format!("connect to {}", info.host_for_people());
+    bounded(limit, what, beside(info, application)).await
+}
+
+async fn beside(info: &Conninfo, application: &str) -> Result<Session> {
+    let mut failure = None;
+    for name in MAINTENANCE.iter().filter(|name| **name != info.database()) {
+        match connect(&info.with_database(name), application).await {
+            Ok(session) => return Ok(session),
+            // A server that does not answer is not asked for each database.
+            Err(e) if !is_closed_to_us(&e) => return Err(e),
+            Err(e) => failure = Some(e),
+        }
+    }
+    let error = failure.unwrap_or_else(|| Error::new(Kind::Bug, "there is no other database"));
+    Err(error.hint("let the role connect to the database `postgres` or `template1` as well"))
+}
+
+/// `invalid_catalog_name`, `insufficient_privilege`, and `object_not_in_prerequisite_state` for a
+/// database that is "not currently accepting connections".
+fn is_closed_to_us(error: &Error) -> bool {
+    matches!(sqlstate(error).as_deref(), Some("3D000" | "42501" | "55000"))
+}
+
 /// An act that ends with `Unreachable` when no answer comes in time.
 pub async fn bounded<T>(
     limit: Duration,
@@ -58,7 +105,7 @@ pub async fn bounded<T>(
 /// Connects, asks and hangs up.
 pub async fn look(info: &Conninfo, application: &str, limits: Limits) -> Result<Replication> {
     let asked = Utc::now();
-    let session = reach(info, application, limits.connect).await?;
+    let session = reach_server(info, application, limits.connect).await?;
     let mut seen = look_in(&session, limits.queries).await?;
     // What was acknowledged while the session came about is below the position as well; what was
     // acknowledged before is the promise.

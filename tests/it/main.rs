@@ -14,6 +14,7 @@ mod journey;
 mod lab_works;
 mod postgres_connect;
 mod recipe;
+mod replica;
 mod repository_faults;
 mod restore;
 mod snapshot_faults;

@@ -19,8 +19,6 @@ use super::catalogue::ActionKind;
 pub use assertion::Assertion;
 pub use server::Server;
 
-pub(super) use server::{harmless, limits};
-
 /// The actions of this system.
 pub(super) fn actions() -> Vec<ActionKind> {
     vec![

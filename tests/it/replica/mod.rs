@@ -1,0 +1,5 @@
+//! What runbooks do to PostgreSQL, on a real primary with a real standby.
+
+mod actions;
+mod faults;
+mod pair;

@@ -151,7 +151,7 @@ async fn read(session: &Session) -> Result<Replication> {
     // connection is another matter.
     if let Some(row) = one(session, POSITION[usize::from(role == Role::Standby)]).await? {
         seen.server_time = time(&row, 0);
-        seen.inserted = lsn(&row, 1);
+        seen.inserted = lsn(&row, 1).map(|at| without_header(at, row.number(8), row.number(9)));
         seen.flushed = lsn(&row, 2);
         seen.received = lsn(&row, 3);
         seen.replayed = lsn(&row, 4);
@@ -182,7 +182,9 @@ const POSITION: [&str; 2] = [
             pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn(),
             NULL, pg_catalog.pg_last_wal_replay_lsn(),
             pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
-            NULL, (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name = 'default_transaction_read_only')",
+            NULL, (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name = 'default_transaction_read_only'),
+            (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'wal_block_size'),
+            (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'wal_segment_size')",
     "SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
             NULL, NULL,
             pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn(),
@@ -202,6 +204,18 @@ const RECEIVER: &str =
             pg_catalog.to_char(last_msg_receipt_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
             sender_host || ':' || sender_port
        FROM pg_catalog.pg_stat_wal_receiver";
+
+/// The insert position is where the next record goes: at the beginning of a page it lies behind the
+/// page's header (24 bytes, 40 in a segment's first page: access/xlog_internal.h), to where no standby
+/// comes before that record. The end of what was written is the page's beginning.
+fn without_header(at: Lsn, block: Result<u64>, segment: Result<u64>) -> Lsn {
+    let (block, segment) = (block.unwrap_or(8192), segment.unwrap_or(16 << 20));
+    match (at.0.checked_rem(segment), at.0.checked_rem(block)) {
+        (Some(40), _) => Lsn(at.0 - 40),
+        (_, Some(24)) => Lsn(at.0 - 24),
+        _ => at,
+    }
+}
 
 /// A role without `pg_read_all_stats` sees that there is a receiver, and nothing of it.
 async fn receiver(session: &Session) -> Result<Receiver> {
@@ -276,4 +290,19 @@ async fn many(session: &Session, sql: &str) -> Result<Option<Vec<Row>>> {
 
 async fn one(session: &Session, sql: &str) -> Result<Option<Row>> {
     Ok(many(session, sql).await?.and_then(|mut rows| rows.pop()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_behind_a_header_is_the_end_of_the_page_before() {
+        let end = |at: u64| without_header(Lsn(at), Ok(8192), Ok(16 << 20)).0;
+        assert_eq!(end(0x0300_0028), 0x0300_0000);
+        assert_eq!(end(0x0300_2018), 0x0300_2000);
+        // The end of a record that began on the page before.
+        assert_eq!(end(0x0300_2028), 0x0300_2028);
+        assert_eq!(end(0x0300_0100), 0x0300_0100);
+    }
 }

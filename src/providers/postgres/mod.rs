@@ -2,7 +2,7 @@
 
 mod assertion;
 mod check_primary;
-mod door;
+pub(super) mod door;
 mod drain;
 mod fence;
 mod known;
@@ -18,6 +18,9 @@ use super::catalogue::ActionKind;
 
 pub use assertion::Assertion;
 pub use server::Server;
+
+pub(super) use assertion::ask;
+pub(super) use server::{MARGIN, effectful, harmless, limits};
 
 /// The actions of this system.
 pub(super) fn actions() -> Vec<ActionKind> {

@@ -4,3 +4,5 @@ mod actions;
 mod faults;
 mod pair;
 mod probing;
+mod screen;
+mod snapshots;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::vantage::{Look, Vantage};
+use self::vantage::{KEEPALIVE, Look, Vantage};
 use self::verdict::{Seen, Verdict, Vote, judge};
 use super::catalogue::ActionKind;
 use super::postgres::Server;
@@ -86,12 +86,15 @@ impl Quorum {
     /// What every vantage point saw over the window. Ends early when somebody sees it up.
     async fn look(&self, cx: &Context<'_>) -> Vec<Seen> {
         let mut seen: Vec<Seen> = self.vantages.iter().map(Seen::nothing).collect();
+        let began = tokio::time::Instant::now();
         for round in 0..ROUNDS {
             if round > 0 {
                 tokio::time::sleep(self.between).await;
             }
             let limit = self.limit.min(cx.left());
-            let looks = self.vantages.iter().map(|v| v.look(&cx.world.http, limit));
+            // What the standby heard before says that the primary was alive then.
+            let fresh = began.elapsed();
+            let looks = self.vantages.iter().map(|v| v.look(&cx.world.http, limit, fresh));
             let looks: Vec<Look> = futures_util::future::join_all(looks).await;
             for (seen, look) in seen.iter_mut().zip(looks) {
                 seen.add(look);
@@ -145,7 +148,7 @@ impl Action for Quorum {
 
     async fn preflight(&self, cx: &Context<'_>) -> Vec<Check> {
         let limit = self.limit.min(cx.left());
-        let looks = self.vantages.iter().map(|v| v.look(&cx.world.http, limit));
+        let looks = self.vantages.iter().map(|v| v.look(&cx.world.http, limit, KEEPALIVE));
         let looks = futures_util::future::join_all(looks).await;
         let checks = self.vantages.iter().zip(looks).map(|(vantage, look)| {
             let what = format!("vantage point {}", vantage.label());

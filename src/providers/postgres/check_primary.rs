@@ -10,7 +10,7 @@ use super::server::{Server, harmless, limits};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::replication::{Replication, Role, bounded, look_in};
-use crate::postgres::{Session, sqlstate};
+use crate::postgres::{Session, is_connection_lost, sqlstate};
 use crate::providers::{
     Action, Applied, Check, Context, Description, Failure, Observed, Plane, Standing,
 };
@@ -110,11 +110,11 @@ async fn canary(session: &Session, label: &str, limit: std::time::Duration) -> R
     let hint = match sqlstate(&e).as_deref() {
         Some("25006") => Some("it is read-only: a fence, or default_transaction_read_only"),
         Some("42501") => Some("GRANT CREATE ON DATABASE to the runbook's role"),
-        None => Some(
+        None if !is_connection_lost(&e) => Some(
             "commits hang when synchronous_standby_names waits for a standby that is gone: \
              ALTER SYSTEM RESET synchronous_standby_names",
         ),
-        Some(_) => None,
+        _ => None,
     };
     let e = e.during(what());
     Err(match hint {

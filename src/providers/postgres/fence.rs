@@ -59,6 +59,7 @@ impl Fence {
     async fn reach(&self, cx: &Context<'_>) -> Result<(Session, Replication)> {
         let limits = limits(cx);
         cx.waits_for(format!("the primary of {} to answer", self.primary.label()));
+        let began = tokio::time::Instant::now();
         let mut tried = 0;
         loop {
             let reached = async {
@@ -70,8 +71,13 @@ impl Fence {
             match reached.await {
                 Ok(reached) => return Ok(reached),
                 // One that hangs has had its time; one that refuses may be starting.
-                Err(e) if tried >= TRIES || !crate::postgres::is_transient(&e) => return Err(e),
-                Err(e) if tried >= 2 && e.one_line().contains("no answer within") => return Err(e),
+                Err(e)
+                    if tried >= TRIES
+                        || began.elapsed() >= limits.connect
+                        || !crate::postgres::is_transient(&e) =>
+                {
+                    return Err(e);
+                }
                 Err(_) => tokio::time::sleep(BETWEEN).await,
             }
         }

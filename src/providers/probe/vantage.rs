@@ -11,9 +11,9 @@ use crate::postgres::replication::{Limits, Receiver, Role};
 use crate::postgres::{Unreachable, is_transient, sqlstate};
 use crate::providers::postgres::Server;
 
-/// A primary that is alive sends its standby something at least every `wal_sender_timeout / 2`, which
-/// is 30 s by default; one that wrote within this time was surely alive.
-const FRESH: TimeDelta = TimeDelta::seconds(5);
+/// A primary that is alive sends its standby something at least every `wal_sender_timeout / 2`, 30 s by
+/// default (PostgreSQL documentation, 20.6).
+pub const KEEPALIVE: Duration = Duration::from_secs(35);
 /// `wal_receiver_timeout` by default: after it the standby itself gives the connection up.
 const STALE: TimeDelta = TimeDelta::seconds(60);
 
@@ -61,11 +61,12 @@ impl Vantage {
         }
     }
 
-    /// Looks once, for at most `limit` a question.
-    pub async fn look(&self, http: &reqwest::Client, limit: Duration) -> Look {
+    /// Looks once, for at most `limit` a question. A standby that heard from the primary within `fresh`
+    /// sees it up.
+    pub async fn look(&self, http: &reqwest::Client, limit: Duration, fresh: Duration) -> Look {
         match self {
             Self::Sql(server) => sql(server, limit).await,
-            Self::Standby(server) => standby(server, limit).await,
+            Self::Standby(server) => standby(server, limit, fresh).await,
             Self::Http { url } => get(http, url, limit).await,
         }
     }
@@ -100,7 +101,7 @@ fn is_dns(e: &Error) -> bool {
         .any(|unreachable| unreachable.why.starts_with("look up the host name"))
 }
 
-async fn standby(server: &Server, limit: Duration) -> Look {
+async fn standby(server: &Server, limit: Duration, fresh: Duration) -> Look {
     let seen = match server.look(Limits::each(limit)).await {
         Ok(seen) => seen,
         Err(e) => {
@@ -116,8 +117,9 @@ async fn standby(server: &Server, limit: Duration) -> Look {
         (Receiver::Present { status, .. }, Some(silence)) if status == "streaming" => {
             let seconds = silence.num_milliseconds() as f64 / 1000.0;
             let found = format!("last word from the primary {seconds:.1} s ago");
+            let fresh = TimeDelta::from_std(fresh).unwrap_or(TimeDelta::MAX);
             match silence {
-                silence if silence <= FRESH => look(Vote::Up, found),
+                silence if silence < fresh => look(Vote::Up, found),
                 silence if silence > STALE => look(Vote::Down, found),
                 _ => look(Vote::Unknown, found),
             }

@@ -160,10 +160,7 @@ fn a_standby_that_is_behind_is_waited_for() {
     let fence = pair.action("postgres.fence", &east());
     block(async { fence.compensate(&pair.context(30.0)).await }).unwrap();
     pair.standby.set("primary_conninfo = ''");
-    let gone = "SELECT count(*) FROM pg_stat_wal_receiver";
-    while pair.standby.psql("postgres", gone) != "0" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    pair.until_cut_off();
     pair.primary.psql("pets", "INSERT INTO pet (name) VALUES ('late')");
     let failure = block(pair.apply_within(4.0, "postgres.fence", east())).unwrap_err();
     let line = failure.error.one_line();

@@ -145,6 +145,14 @@ impl Pair {
         self.action(name, &with).apply(&self.context(seconds)).await
     }
 
+    /// Waits until the standby has noticed that nothing streams to it any more.
+    pub fn until_cut_off(&self) {
+        let there = "SELECT count(*) FROM pg_stat_wal_receiver";
+        while self.standby.psql("postgres", there) != "0" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Applies and keeps the facts as a step's of that name.
     #[track_caller]
     pub fn step(&mut self, id: &str, name: &str, with: Value) -> Applied {

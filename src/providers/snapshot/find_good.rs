@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::restore::{Chosen, Roles, request};
-use super::watching::{Relay, watching};
+use super::watching::{Relay, aside, watching};
 use super::{repeatable, shelf_of};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -139,7 +139,7 @@ impl FindGood {
         let chosen = Chosen { manifest, stores: from };
         let mut request = request(cx.world, &self.server, &name, chosen, self.roles, sink)?;
         request.analyze = false;
-        let restored = match restore::restore(&request).await {
+        let restored = match aside(move || async move { restore::restore(&request).await }).await {
             Ok(restored) => restored,
             Err(e) if e.kind() == Kind::Damaged => return Ok(Some(e.one_line())),
             Err(e) => return Err(e),
@@ -246,7 +246,7 @@ impl Action for FindGood {
         let asked = async {
             let session = self.server.session(limits(cx).connect).await?;
             let row = bounded(limits(cx).queries, || scratch.clone(), session.row(sql)).await?;
-            Ok((row.truth(0)?, row.truth(1)?))
+            Ok::<_, Error>((row.truth(0)?, row.truth(1)?))
         };
         checks.push(match asked.await {
             Err(e) => Check::new(Standing::NotReady, &scratch, e.one_line()),

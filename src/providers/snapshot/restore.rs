@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::watching::{Relay, watching};
+use super::watching::{Relay, aside, watching};
 use super::{repeatable, shelf_of};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -257,7 +257,8 @@ impl Action for Restore {
         let request = request(cx.world, &self.server, &name, chosen, self.roles, sink)
             .map_err(Failure::permanent)?;
         let what = format!("the restore of snapshot {} as `{name}`", manifest.id);
-        let restored = watching(cx, &relay, &what, restore::restore(&request)).await;
+        let restoring = aside(move || async move { restore::restore(&request).await });
+        let restored = watching(cx, &relay, &what, restoring).await;
         let restored = restored.ok_or_else(|| {
             let what = format!("{what}: the step's time is up");
             Failure::transient(Error::new(Kind::Failed, what).hint("give the step more time"))

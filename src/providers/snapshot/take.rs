@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::watching::{Relay, watching};
+use super::watching::{Relay, aside, watching};
 use super::{repeatable, shelf_of, stores};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -114,7 +114,7 @@ impl Take {
             random: self.mark(cx),
             sink,
         };
-        let outcome = snapshot::take(&request).await;
+        let outcome = aside(move || async move { snapshot::take(&request).await }).await;
         // Two at once would be wasteful, not harmful; one that is not given back runs out.
         let _ = lease.release().await;
         outcome

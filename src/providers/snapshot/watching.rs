@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::error::{Attempt, Error, Kind, Result};
 use crate::model::{Event, Level, Sink};
 use crate::providers::Context;
 
@@ -82,4 +83,26 @@ pub async fn watching<T>(
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
+}
+
+/// Does work on a thread of its own: the futures of a snapshot and of a restore borrow in ways that
+/// cannot be shown to be `Send`. Whoever drops this ends the work.
+pub async fn aside<T, Work>(work: impl FnOnce() -> Work + Send + 'static) -> Result<T>
+where
+    T: Send + 'static,
+    Work: Future<Output = Result<T>>,
+{
+    let (alive, gone) = tokio::sync::oneshot::channel::<()>();
+    let runtime = tokio::runtime::Handle::current();
+    let task = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async move {
+            tokio::select! {
+                done = work() => Some(done),
+                _ = gone => None,
+            }
+        })
+    });
+    let done = task.await.attempt(Kind::Bug, || "do work aside".to_owned())?;
+    drop(alive);
+    done.unwrap_or_else(|| Err(Error::new(Kind::Bug, "work aside was given up")))
 }

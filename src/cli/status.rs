@@ -8,7 +8,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::args::{Cli, Status as Args};
-use super::render::{Done, bytes, span};
+use super::render::{Done, bytes, plural, span};
 use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::postgres::replication::{Receiver, Replication, Role};
@@ -214,16 +214,14 @@ fn preflight(status: &Status) -> String {
         Learned::Known(None) => format!("{runbook}: none yet; drctl preflight {runbook}"),
         Learned::Known(Some(last)) => {
             let age = span((status.at - last.at).num_seconds() as f64);
-            let mut found = Vec::new();
-            for (n, what) in [
-                (last.not_ready, "not ready"),
-                (last.warnings, "warnings"),
-                (last.unproven, "unproven"),
-            ] {
-                if n > 0 {
-                    found.push(format!("{n} {what}"));
-                }
-            }
+            let found: Vec<String> = [
+                (last.not_ready, format!("{} NOT READY", last.not_ready)),
+                (last.warnings, plural(last.warnings as u64, "warning")),
+                (last.unproven, format!("{} unproven", last.unproven)),
+            ]
+            .into_iter()
+            .filter_map(|(n, words)| (n > 0).then_some(words))
+            .collect();
             let found = if found.is_empty() { "all ready".to_owned() } else { found.join(", ") };
             format!("{runbook}: {age} ago, {found}")
         }
@@ -237,10 +235,8 @@ fn leases(screen: &mut Screen, status: &Status) {
             Some(left) => format!("runs out in {} s without a sign", left.as_secs()),
             None => "RUN OUT: no sign of its holder".to_owned(),
         };
-        let text = format!(
-            "{} in {}: {} since {since}; {left}",
-            lease.name, lease.store, lease.holder
-        );
+        let text =
+            format!("{} in {} since {since}: {}; {left}", lease.name, lease.store, lease.holder);
         screen.line("lease      ", &text);
     }
     if status.leases.is_empty() && status.leases_unknown.is_empty() {

@@ -177,9 +177,10 @@ impl Action for Quorum {
             }
             (Mode::Graceful, _) => {
                 let what = format!("the primary of {label} does not answer: {words}");
-                Err(Failure::transient(Error::new(Kind::Failed, what).hint(
-                    "graceful needs it; if it is down: drctl failover --mode forced",
-                )))
+                Err(Failure::transient(
+                    Error::new(Kind::Failed, what)
+                        .hint("graceful needs it; if it is down: drctl failover --mode forced"),
+                ))
             }
             (Mode::Forced, Verdict::Down) => {
                 let down = seen.iter().filter(|s| s.vote == Vote::Down).count();
@@ -193,7 +194,8 @@ impl Action for Quorum {
                         Verdict::Answers => "answers",
                         _ => "is not known to be down",
                     };
-                    let text = format!("the primary of {label} {how}, and is said to be broken: {reason}");
+                    let text =
+                        format!("the primary of {label} {how}, and is said to be broken: {reason}");
                     Ok(self
                         .applied(text.clone(), &seen)
                         .fact("primary_is_broken", reason.clone())

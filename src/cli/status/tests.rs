@@ -49,7 +49,13 @@ fn seen(role: Role, end: u64) -> Replication {
 }
 
 fn server(region: &str, active: bool, seen: Learned<Replication>) -> ServerStatus {
-    ServerStatus { region: region.to_owned(), active, seen, bytes_behind: None, seconds_behind: None }
+    ServerStatus {
+        region: region.to_owned(),
+        active,
+        seen,
+        bytes_behind: None,
+        seconds_behind: None,
+    }
 }
 
 /// Fills in the lag as a look at both does.
@@ -67,7 +73,11 @@ fn lag(mut servers: Vec<ServerStatus>) -> Vec<ServerStatus> {
 fn store(name: &str, region: &str, age: Option<i64>) -> StoreStatus {
     let id: SnapshotId = "20261124T090000Z-3f9a1c".parse().unwrap();
     let newest = age.map(|age| Newest { id, taken: at(-age) });
-    StoreStatus { store: name.to_owned(), region: region.to_owned(), newest: Learned::Known(newest) }
+    StoreStatus {
+        store: name.to_owned(),
+        region: region.to_owned(),
+        newest: Learned::Known(newest),
+    }
 }
 
 fn ready() -> Status {
@@ -126,7 +136,24 @@ fn shown(status: &Status) -> String {
 
 #[test]
 fn a_service_that_is_ready() {
-    insta::assert_snapshot!(shown(&ready()), @"");
+    insta::assert_snapshot!(shown(&ready()), @r"
+    petforce, 2026-11-24 10:00:00 UTC
+    active     us-east-1, as configured: no epoch yet
+
+    database petforce
+      us-east-1  primary, timeline 1, at 16/B374D848
+      us-west-2  standby, timeline 1, received 16/B374D848, replayed 16/B374D848
+                 streaming, 0 B and 0 s behind
+      failover now would lose  at most the last 2.0 s, 0 bytes of WAL
+      snapshots  east 12 min 3 s old; west 12 min 3 s old (RPO 1h)
+
+    preflight  region-failover: 3 h 0 min ago, 1 warning, 2 unproven
+    drill      none yet
+    runs       none open
+    lease      none held
+
+    ready
+    ");
 }
 
 #[test]
@@ -149,7 +176,29 @@ fn a_region_that_is_gone() {
         Learned::Unknown("look for snapshots in store `east`: no answer within 4s".to_owned());
     status.preflight = Learned::Known(None);
     status.leases_unknown.push(("east".to_owned(), "no answer within 4s".to_owned()));
-    insta::assert_snapshot!(shown(&status), @"");
+    insta::assert_snapshot!(shown(&status), @r"
+    petforce, 2026-11-24 10:00:00 UTC
+    active     us-east-1, as configured: no epoch yet
+
+    database petforce
+      us-east-1  NO ANSWER: connect to db.east.example:5432/petforce as drctl: no
+                 answer within 4s
+      us-west-2  standby, timeline 1, received 16/B374D848, replayed 16/B374D848
+                 NOT STREAMING, lag unknown
+      failover now would lose  an unknown time, an unknown amount of WAL
+      snapshots  east UNKNOWN: look for snapshots in store `east`: no answer within
+                 4s; west 12 min 3 s old (RPO 1h)
+
+    preflight  region-failover: none yet; drctl preflight region-failover
+    drill      none yet
+    runs       none open
+    lease      unknown in east: no answer within 4s
+
+    not ready: the primary of petforce in us-east-1 does not answer; nothing streams
+      to petforce in us-west-2; how far petforce in us-west-2 is behind is unknown;
+      the snapshots of petforce in east could not be read; region-failover had no
+      preflight yet
+    ");
 }
 
 #[test]
@@ -172,7 +221,28 @@ fn what_cannot_be_read_is_unknown() {
     status.epoch = Learned::Unknown("read the epoch in store `west`: access denied".to_owned());
     status.preflight = Learned::Unknown("access denied".to_owned());
     status.open_runs = Learned::Unknown("access denied".to_owned());
-    insta::assert_snapshot!(shown(&status), @"");
+    insta::assert_snapshot!(shown(&status), @r"
+    petforce, 2026-11-24 10:00:00 UTC
+    active     unknown (us-east-1 is the configured primary): read the epoch in
+               store `west`: access denied
+
+    database petforce
+      us-east-1  primary, timeline 1, at 16/B374D848
+      us-west-2  standby, timeline unknown, received unknown, replayed unknown
+                 streaming unknown: GRANT pg_monitor to the role, lag unknown
+      failover now would lose  at most the last 2.0 s, 0 bytes of WAL
+      snapshots  east 12 min 3 s old; west 12 min 3 s old (RPO 1h)
+
+    preflight  region-failover: unknown: access denied
+    drill      none yet
+    runs       unknown: access denied
+    lease      none held
+
+    not ready: which region is active could not be read; whether petforce in
+      us-west-2 streams is unknown; how far petforce in us-west-2 is behind is
+      unknown; the last preflight of region-failover could not be read; whether runs
+      are open could not be read
+    ");
 }
 
 #[test]
@@ -203,16 +273,10 @@ fn after_a_failover_that_stopped_half_way() {
         false,
         Learned::Known(seen(Role::Primary, 0x16_B374_0000)),
     ));
-    status.databases[0].stores = vec![
-        store("east", "us-east-1", None),
-        store("west", "us-west-2", Some(7200)),
-    ];
-    status.preflight = Learned::Known(Some(Preflight {
-        at: at(-90_000),
-        not_ready: 1,
-        warnings: 0,
-        unproven: 0,
-    }));
+    status.databases[0].stores =
+        vec![store("east", "us-east-1", None), store("west", "us-west-2", Some(7200))];
+    status.preflight =
+        Learned::Known(Some(Preflight { at: at(-90_000), not_ready: 1, warnings: 0, unproven: 0 }));
     status.open_runs = Learned::Known(vec![OpenRun {
         id: "20261124T095000Z-abcdef".to_owned(),
         runbook: "region-failover".to_owned(),
@@ -227,7 +291,32 @@ fn after_a_failover_that_stopped_half_way() {
         since: at(-600),
         left: None,
     }];
-    insta::assert_snapshot!(shown(&status), @"");
+    insta::assert_snapshot!(shown(&status), @r"
+    petforce, 2026-11-24 10:00:00 UTC
+    active     us-west-2, epoch 2 since 2026-11-24 09:50 UTC
+
+    database petforce
+      us-west-2  primary, timeline 2, at 16/B374D848
+      us-east-1  standby, timeline 1, received 16/B374D848, replayed 16/B3700000
+                 streaming, replay PAUSED, 310.1 KiB and 1 h 6 min behind
+      eu-west-1  PRIMARY, timeline 1, at 16/B3740000
+      failover now would lose  at most the last 2.0 s, 0 bytes of WAL
+      snapshots  east NONE; west 2 h 0 min old (RPO 1h)
+
+    preflight  region-failover: 1 d 1 h ago, 1 NOT READY
+    drill      none yet
+    runs       20261124T095000Z-abcdef stopped: region-failover, by ann on ops-1;
+               drctl runs show 20261124T095000Z-abcdef
+    lease      failover in west: ann on ops-1 (pid 77), to carry out run
+               20261124T095000Z-abcdef since 09:50:00 UTC; RUN OUT: no sign of its
+               holder
+
+    not ready: the replay of petforce in us-east-1 is paused; petforce in us-east-1
+      is behind by more than the RPO; petforce in eu-west-1 is a second primary;
+      east has no snapshot of petforce; the last snapshot of petforce in west is
+      older than the RPO; the last preflight of region-failover found it not ready;
+      run 20261124T095000Z-abcdef is stopped
+    ");
 }
 
 #[test]

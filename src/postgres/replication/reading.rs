@@ -123,9 +123,7 @@ async fn read(session: &Session) -> Result<Replication> {
     let asked = Utc::now();
     session.simple("SET statement_timeout = 0; SET search_path = ''").await?;
     let row = session
-        .row(
-            "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version')",
-        )
+        .row("SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version')")
         .await?;
     let role = if row.truth(0)? { Role::Standby } else { Role::Primary };
     let version = row.text(1)?.split(' ').next().unwrap_or_default().to_owned();
@@ -196,7 +194,8 @@ const SLOTS: &str = "SELECT slot_name, plugin, database, active, wal_status
                        FROM pg_catalog.pg_replication_slots
                       WHERE NOT temporary ORDER BY slot_name";
 
-const ATTACHED: &str = "SELECT application_name, client_addr, state, flush_lsn, replay_lsn, sync_state
+const ATTACHED: &str =
+    "SELECT application_name, client_addr, state, flush_lsn, replay_lsn, sync_state
                           FROM pg_catalog.pg_stat_replication ORDER BY application_name";
 
 const RECEIVER: &str =

@@ -28,13 +28,14 @@ pub struct Assertion {
 
 impl Assertion {
     pub fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.query.split_whitespace().collect::<Vec<_>>().join(" "))
+        self.name
+            .clone()
+            .unwrap_or_else(|| self.query.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     /// Why it asserts nothing, if it does not.
     pub fn flaw(&self) -> Option<String> {
-        let nothing =
-            self.expected.is_none() && self.at_least.is_none() && self.at_most.is_none();
+        let nothing = self.expected.is_none() && self.at_least.is_none() && self.at_most.is_none();
         let strange = matches!(self.expected, Some(Value::Array(_) | Value::Object(_)));
         match (nothing, strange) {
             (true, _) => Some(format!(

@@ -79,8 +79,7 @@ impl CheckPrimary {
             reached.simple(&sql).await.map_err(harmless)?;
             reached
         };
-        let looked =
-            bounded(patience, what, sequences::look(&session)).await.map_err(harmless)?;
+        let looked = bounded(patience, what, sequences::look(&session)).await.map_err(harmless)?;
         if !self.fix_sequences || looked.behind.is_empty() {
             return Ok((looked, false));
         }

@@ -41,7 +41,9 @@ impl Drain {
         }
         let secured = seen.secured().ok_or_else(|| {
             let what = format!("drain {label}: its positions cannot be read");
-            Failure::permanent(Error::new(Kind::Postgres, what).hint("GRANT pg_monitor to the role"))
+            Failure::permanent(
+                Error::new(Kind::Postgres, what).hint("GRANT pg_monitor to the role"),
+            )
         })?;
         // In forced mode what has not arrived will not come.
         Ok(match cx.run.mode {

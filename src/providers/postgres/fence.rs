@@ -7,9 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::door::{self, Door};
-use super::server::{
-    Server, effectful, harmless, is_over, limits, standby_checks, unreached,
-};
+use super::server::{Server, effectful, harmless, is_over, limits, standby_checks, unreached};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::Lsn;
@@ -97,13 +95,12 @@ impl Fence {
             });
         }
         if !cx.run.accept_unfenced {
-            let what = format!("fence {label}: it cannot be fenced, so it may come back and take writes");
-            return Err(Failure::permanent(
-                Error::new(Kind::Failed, what).caused_by(e).hint(
-                    "stop it for good by other means (security group, instance, network), and run \
+            let what =
+                format!("fence {label}: it cannot be fenced, so it may come back and take writes");
+            return Err(Failure::permanent(Error::new(Kind::Failed, what).caused_by(e).hint(
+                "stop it for good by other means (security group, instance, network), and run \
                      with --accept-unfenced",
-                ),
-            ));
+            )));
         }
         Ok(Applied::new(format!("{label} is UNFENCED: {why}"))
             .fact("database", self.primary.database.clone())
@@ -116,7 +113,12 @@ impl Fence {
             )))
     }
 
-    async fn fence(&self, cx: &Context<'_>, session: &Session, name: &str) -> Result<Evicted, Failure> {
+    async fn fence(
+        &self,
+        cx: &Context<'_>,
+        session: &Session,
+        name: &str,
+    ) -> Result<Evicted, Failure> {
         let limit = limits(cx).queries;
         let ask = || format!("look at the door of {}", self.primary.label());
         let before = bounded(limit, ask, door::look(session, name)).await.map_err(harmless)?;
@@ -355,7 +357,8 @@ impl Action for Fence {
             None if self.standby.is_some() => ", which the standby has",
             _ => "",
         };
-        let summary = format!("{label} is fenced, {ended} sessions ended; its WAL ends at {last}{had}");
+        let summary =
+            format!("{label} is fenced, {ended} sessions ended; its WAL ends at {last}{had}");
         let mut applied = self.facts(Applied::new(summary), &primary, last).fact("ended", ended);
         if let Some(missing) = missing {
             applied = applied.warning(format!("fenced, and then waited in vain: {missing}"));
@@ -371,10 +374,8 @@ impl Action for Fence {
 
     async fn compensate(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
         let label = self.primary.label();
-        let (session, primary) = self
-            .reach(cx)
-            .await
-            .map_err(|e| harmless(e.during(format!("open {label} again"))))?;
+        let (session, primary) =
+            self.reach(cx).await.map_err(|e| harmless(e.during(format!("open {label} again"))))?;
         if primary.role == Role::Standby {
             let what = format!("open {label} again: it is a standby by now");
             return Err(Failure::permanent(Error::new(Kind::Failed, what)));

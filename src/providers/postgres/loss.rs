@@ -204,7 +204,9 @@ pub fn judge(
         _ if prediction.is_nothing() => Ok(()),
         (Some(Accepted::Unknown), ..) => Ok(()),
         (Some(Accepted::Time(limit)), Some(s), _) if s <= limit.0.as_secs_f64() => Ok(()),
-        (Some(Accepted::Time(limit)), Some(_), _) => needs(format!("more than the accepted {limit}")),
+        (Some(Accepted::Time(limit)), Some(_), _) => {
+            needs(format!("more than the accepted {limit}"))
+        }
         (Some(Accepted::Time(limit)), None, _) => {
             needs(format!("not known to be within the accepted {limit}"))
         }

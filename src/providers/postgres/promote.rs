@@ -96,7 +96,11 @@ impl Promote {
             applied = applied.fact("ended_at", ended.to_string());
         }
         let loss = predict(
-            known.last_lsn.map(|end| Primary { end, timeline: known.timeline, fenced: known.fenced }),
+            known.last_lsn.map(|end| Primary {
+                end,
+                timeline: known.timeline,
+                fenced: known.fenced,
+            }),
             ended.map(|secured| Standby { secured, timeline: known.timeline }),
             samples,
             Utc::now(),
@@ -115,10 +119,8 @@ impl Promote {
 
     /// Everything that speaks against promoting what was seen; it is a standby.
     fn refuse(&self, known: &Known, seen: &Replication) -> Result<Vec<String>, Failure> {
-        let primary = Replication {
-            system_identifier: known.system_identifier.clone(),
-            ..seen.clone()
-        };
+        let primary =
+            Replication { system_identifier: known.system_identifier.clone(), ..seen.clone() };
         must_be_its_standby(&self.standby, &primary, seen)?;
         let mut warnings = Vec::new();
         if known.system_identifier.is_none() || seen.system_identifier.is_none() {
@@ -148,7 +150,8 @@ impl Promote {
         let e = match asked {
             Ok(row) if row.get(0) == Some("t") => return Ok(()),
             Ok(_) => {
-                let e = Error::new(Kind::Postgres, format!("promote {label}: the server would not"));
+                let e =
+                    Error::new(Kind::Postgres, format!("promote {label}: the server would not"));
                 return Err(Failure::transient(e));
             }
             Err(e) => e,
@@ -329,8 +332,9 @@ impl Action for Promote {
         let mut applied = self.facts(&seen, &known, &samples, true).fact("seconds", seconds);
         applied.warnings.extend(warnings);
         let timeline = seen.timeline.map_or_else(|| "?".to_owned(), |t| t.to_string());
-        applied.summary =
-            format!("{label} left recovery and is open on timeline {timeline} after {seconds:.1} s");
+        applied.summary = format!(
+            "{label} left recovery and is open on timeline {timeline} after {seconds:.1} s"
+        );
         Ok(applied)
     }
 }

@@ -134,14 +134,14 @@ impl Quarantine {
         let told = |what: String| cx.waits_for(what);
         let patience = (cx.left() / 3).min(Duration::from_secs(20));
         let evicting = door::evict(session, &name, patience, &told);
-        let out = bounded(patience + limit, act, evicting)
-            .await
-            .map_err(super::server::effectful)?;
+        let out =
+            bounded(patience + limit, act, evicting).await.map_err(super::server::effectful)?;
         if out.left.is_empty() {
             return Ok(out.ended);
         }
         let rights = if door.superuser { "" } else { " (the role is no superuser)" };
-        let what = format!("quarantine {label}: sessions are left{rights}: {}", out.left.join("; "));
+        let what =
+            format!("quarantine {label}: sessions are left{rights}: {}", out.left.join("; "));
         Err(Failure::permanent(Error::new(Kind::Postgres, what)))
     }
 }
@@ -192,7 +192,8 @@ impl Action for Quarantine {
         let (session, seen) = match self.find(cx).await {
             Found::Away(e) => return Ok(Observed::NotDone(e.one_line())),
             Found::Standby => {
-                let facts = Applied::default().fact("quarantined", true).fact("standby", true).facts;
+                let facts =
+                    Applied::default().fact("quarantined", true).fact("standby", true).facts;
                 return Ok(Observed::Done(facts));
             }
             Found::Loose(session, seen) => (session, seen),

@@ -182,15 +182,14 @@ pub async fn standby_checks(
             Check::new(Standing::NotReady, &what, "no WAL arrives: nothing streams to it")
                 .hint("look at primary_conninfo, the slot and the server's log")
         }
-        (None, _) => Check::new(
-            Standing::Unproven,
-            &what,
-            "whether WAL arrives cannot be read by this role",
-        )
-        .hint("GRANT pg_monitor to the role"),
+        (None, _) => {
+            Check::new(Standing::Unproven, &what, "whether WAL arrives cannot be read by this role")
+                .hint("GRANT pg_monitor to the role")
+        }
     };
     checks.push(feed);
-    let same = primary.and_then(|p| p.system_identifier.as_ref()).zip(seen.system_identifier.as_ref());
+    let same =
+        primary.and_then(|p| p.system_identifier.as_ref()).zip(seen.system_identifier.as_ref());
     checks.push(match same {
         Some((a, b)) if a == b => {
             Check::new(Standing::Ready, &what, format!("system identifier {a}, as the primary's"))

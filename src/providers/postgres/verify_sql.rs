@@ -38,8 +38,11 @@ impl VerifySql {
     pub fn new(with: With, config: &Config) -> Result<Self> {
         let flaws: Vec<String> = with.checks.iter().filter_map(Assertion::flaw).collect();
         if !flaws.is_empty() || with.checks.is_empty() {
-            let why = if flaws.is_empty() { "`checks` is empty".to_owned() } else { flaws.join("; ") };
-            return Err(Error::new(Kind::Usage, "read the arguments of `verify.sql`").caused_by(why));
+            let why =
+                if flaws.is_empty() { "`checks` is empty".to_owned() } else { flaws.join("; ") };
+            return Err(
+                Error::new(Kind::Usage, "read the arguments of `verify.sql`").caused_by(why)
+            );
         }
         let server = Server::find(config, &with.database, &with.region)?;
         Ok(Self { server, name: with.name, checks: with.checks })
@@ -51,8 +54,7 @@ impl VerifySql {
             let name = references::text(name, cx.facts).map_err(Failure::permanent)?;
             info = info.with_database(&name);
         }
-        let session =
-            reach(&info, "drctl run", limits(cx).connect).await.map_err(harmless)?;
+        let session = reach(&info, "drctl run", limits(cx).connect).await.map_err(harmless)?;
         assertion::ask(&session, &self.checks, cx.left().mul_f32(0.8)).await.map_err(harmless)
     }
 }
@@ -100,7 +102,8 @@ impl Action for VerifySql {
         cx.waits_for(format!("the answers of {}", self.server.label()));
         let wrong = self.ask(cx).await?;
         if wrong.is_empty() {
-            let summary = format!("{} of {} answers are right", self.checks.len(), self.checks.len());
+            let summary =
+                format!("{} of {} answers are right", self.checks.len(), self.checks.len());
             return Ok(Applied::new(summary).fact("checks", self.checks.len()));
         }
         let what = format!(

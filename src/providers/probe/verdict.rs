@@ -117,7 +117,10 @@ mod tests {
     fn down_is_only_what_enough_see_down_each_time() {
         use Vote::{Down, Unknown, Up};
         let all = |sql: &[Vote], standby: &[Vote], http: &[Vote], need| {
-            judge(&[seen(true, false, sql), seen(true, true, standby), seen(false, false, http)], need)
+            judge(
+                &[seen(true, false, sql), seen(true, true, standby), seen(false, false, http)],
+                need,
+            )
         };
         assert_eq!(all(&[Down; 3], &[Down; 3], &[Unknown; 3], 2), Verdict::Down);
         assert_eq!(all(&[Down, Up, Down], &[Down; 3], &[Down; 3], 2), Verdict::Answers);

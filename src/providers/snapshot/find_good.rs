@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -69,7 +70,8 @@ impl FindGood {
         };
         let flaws: Vec<String> = with.checks.iter().filter_map(Assertion::flaw).collect();
         if !flaws.is_empty() || with.checks.is_empty() {
-            let why = if flaws.is_empty() { "`checks` is empty".to_owned() } else { flaws.join("; ") };
+            let why =
+                if flaws.is_empty() { "`checks` is empty".to_owned() } else { flaws.join("; ") };
             return Err(refused(why));
         }
         if let Some(text) = with.before.as_ref().filter(|text| !references::is_open(text)) {
@@ -102,14 +104,16 @@ impl FindGood {
                 Some(moment(&text).map_err(Failure::permanent)?)
             }
         };
-        let (stores, shelf) = shelf_of(cx.world, &self.server.database).await.map_err(repeatable)?;
+        let (stores, shelf) =
+            shelf_of(cx.world, &self.server.database).await.map_err(repeatable)?;
         let all = shelf.snapshots.len();
         let mut found: Vec<Shelved> = shelf
             .snapshots
             .into_iter()
             .filter(|s| before.is_none_or(|before| s.taken() < before))
             .collect();
-        found.reverse();
+        // Ids tell seconds apart, and no more.
+        found.sort_by_key(|s| std::cmp::Reverse(s.taken()));
         found.truncate(self.tries);
         Ok((stores, found, all))
     }
@@ -176,7 +180,7 @@ impl FindGood {
                 sink: Arc::clone(sink),
                 now: Utc::now(),
             };
-            let report = verify(&request).await?;
+            let report = aside(move || async move { verify(&request).await }).await?;
             let intact = report
                 .verdicts
                 .iter()
@@ -198,7 +202,10 @@ impl FindGood {
 
 fn moment(text: &str) -> Result<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).map(|t| t.to_utc()).map_err(|e| {
-        Error::new(Kind::Usage, format!("`before` must be a time such as 2026-11-22T13:45:00Z: {e}"))
+        Error::new(
+            Kind::Usage,
+            format!("`before` must be a time such as 2026-11-22T13:45:00Z: {e}"),
+        )
     })
 }
 
@@ -233,10 +240,8 @@ impl Action for FindGood {
         };
         let whole = shelf.snapshots.iter().filter(|s| s.complete_in().next().is_some()).count();
         let mut checks = vec![match whole {
-            0 => Check::new(Standing::NotReady, &what, "there is none").hint(format!(
-                "take one with `drctl snapshot {}`",
-                self.server.database
-            )),
+            0 => Check::new(Standing::NotReady, &what, "there is none")
+                .hint(format!("take one with `drctl snapshot {}`", self.server.database)),
             1 => Check::new(Standing::Warning, &what, "there is only one"),
             n => Check::new(Standing::Ready, &what, format!("{n} are complete in some store")),
         }];
@@ -274,7 +279,8 @@ impl Action for FindGood {
         let mut passed: Vec<String> = Vec::new();
         for (i, shelved) in candidates.iter().enumerate() {
             let what = format!("snapshot {} ({} of {})", shelved.id, i + 1, candidates.len());
-            let tried = self.try_one(cx, &stores, shelved, &relay);
+            let tried: BoxFuture<'_, Result<Option<String>>> =
+                Box::pin(self.try_one(cx, &stores, shelved, &relay));
             let tried = watching(cx, &relay, &what, tried).await.ok_or_else(|| {
                 let what = format!(
                     "find a good snapshot of `{}`: the step's time is up at {what}; passed over: {}",

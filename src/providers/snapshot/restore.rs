@@ -178,10 +178,8 @@ impl Restore {
     }
 
     fn stranger(&self, name: &str, manifest: &Manifest) -> Failure {
-        let what = format!(
-            "database `{name}` is there already, and it is not snapshot {}",
-            manifest.id
-        );
+        let what =
+            format!("database `{name}` is there already, and it is not snapshot {}", manifest.id);
         Failure::permanent(
             Error::new(Kind::Failed, what).hint("give `as` a name that is free, or drop it"),
         )
@@ -218,7 +216,8 @@ impl Action for Restore {
         match planned.await {
             Err(e) => vec![Check::new(Standing::NotReady, what, e.one_line())],
             Ok(plan) if plan.refusals.is_empty() => {
-                let found = format!("{} rows of snapshot {} can be restored", plan.rows, plan.snapshot);
+                let found =
+                    format!("{} rows of snapshot {} can be restored", plan.rows, plan.snapshot);
                 vec![Check::new(Standing::Ready, what, found)]
             }
             Ok(plan) => {
@@ -297,7 +296,8 @@ impl Restore {
             applied = applied.warning(warning);
         }
         for skipped in &restored.skipped {
-            applied = applied.warning(format!("left as it is: {}: {}", skipped.what, skipped.reason));
+            applied =
+                applied.warning(format!("left as it is: {}: {}", skipped.what, skipped.reason));
         }
         Ok(applied)
     }

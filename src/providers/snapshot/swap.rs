@@ -227,8 +227,7 @@ impl Action for Swap {
                 })
                 .await
                 .map_err(effectful)?;
-                let moves =
-                    [(&*names.place, &*names.kept), (&*names.restored, &*names.place)];
+                let moves = [(&*names.place, &*names.kept), (&*names.restored, &*names.place)];
                 self.rename(cx, &session, moves).await?;
             }
         }
@@ -250,8 +249,7 @@ impl Action for Swap {
             Stage::Before => {}
             Stage::Other => return Err(self.lost(&names)),
             Stage::After => {
-                let moves =
-                    [(&*names.place, &*names.restored), (&*names.kept, &*names.place)];
+                let moves = [(&*names.place, &*names.restored), (&*names.kept, &*names.place)];
                 self.rename(cx, &session, moves).await?;
             }
         }

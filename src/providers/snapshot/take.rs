@@ -18,7 +18,7 @@ use crate::model::{Digest, Sink};
 use crate::postgres::Conninfo;
 use crate::providers::postgres::{Server, limits};
 use crate::providers::{
-    Action, Applied, Check, Context, Description, Failure, Facts, Observed, Plane, Standing,
+    Action, Applied, Check, Context, Description, Facts, Failure, Observed, Plane, Standing,
 };
 use crate::snapshot::{self, Request};
 use crate::store::{Holder, Lease};
@@ -146,7 +146,8 @@ impl Action for Take {
             Some(server) => server.label(),
             None => format!("`{}`", self.database),
         };
-        let description = Description::changes(format!("take a snapshot of {from} into its stores"));
+        let description =
+            Description::changes(format!("take a snapshot of {from} into its stores"));
         match &self.server {
             Some(server) => {
                 description.leans_on(&server.region, Plane::Data, format!("the server of {from}"))
@@ -189,9 +190,10 @@ impl Action for Take {
         let what = format!("a snapshot of `{}`", self.database);
         let taken = watching(cx, &relay, &what, self.take(cx, &relay)).await.ok_or_else(|| {
             let what = format!("take {what}: the step's time is up");
-            Failure::transient(Error::new(Kind::Failed, what).hint(
-                "parts that arrived are reused by the next one; give the step more time",
-            ))
+            Failure::transient(
+                Error::new(Kind::Failed, what)
+                    .hint("parts that arrived are reused by the next one; give the step more time"),
+            )
         })?;
         let outcome = taken.map_err(|e| match e.kind() {
             Kind::LeaseHeld => Failure::transient(e),

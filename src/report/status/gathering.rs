@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::{
-    DatabaseStatus, LeaseLine, Learned, Newest, OpenRun, Preflight, ServerStatus, Status,
+    DatabaseStatus, Learned, LeaseLine, Newest, OpenRun, Preflight, ServerStatus, Status,
     StoreStatus,
 };
 use crate::config::{Config, DatabaseConfig};
@@ -63,7 +63,8 @@ pub async fn gather(sources: &Sources, now: DateTime<Utc>) -> Status {
         Some(Some(Epoch { region, .. })) => region.clone(),
         _ => config.regions.primary.clone(),
     };
-    let servers = join_all(config.database_names().map(|name| servers(sources, name, &active, now)));
+    let servers =
+        join_all(config.database_names().map(|name| servers(sources, name, &active, now)));
     let databases = servers.await.into_iter().zip(stores).zip(config.database_names());
     let databases = databases
         .map(|(((servers, loss), stores), name)| DatabaseStatus {
@@ -81,11 +82,12 @@ pub async fn gather(sources: &Sources, now: DateTime<Utc>) -> Status {
             Err(e) => leases_unknown.push((store, e.one_line())),
         }
     }
-    let none = |learned: Learned<Vec<OpenRun>>| match (&sources.control, config.regions.standby.is_none())
-    {
-        (Err(_), true) => Learned::Known(Vec::new()),
-        _ => learned,
-    };
+    let none =
+        |learned: Learned<Vec<OpenRun>>| match (&sources.control, config.regions.standby.is_none())
+        {
+            (Err(_), true) => Learned::Known(Vec::new()),
+            _ => learned,
+        };
     Status {
         at: now,
         project: config.project.clone(),

@@ -88,6 +88,11 @@ fn standby(
     {
         return vec![format!("{name} in {region} is no copy of its primary")];
     }
+    if let (Some(ours), Some(its)) = (active.and_then(|p| p.timeline), seen.timeline)
+        && ours != its
+    {
+        reasons.push(format!("{name} in {region} is on timeline {its}, its primary on {ours}"));
+    }
     match (seen.is_streaming(), &seen.receiver) {
         (Some(true), _) => {}
         (Some(false), Receiver::Absent) => {
@@ -135,7 +140,7 @@ fn preflight(status: &Status, terms: &Terms) -> Option<String> {
     };
     let limit = TimeDelta::from_std(terms.preflight_max_age).unwrap_or(TimeDelta::MAX);
     if last.not_ready > 0 {
-        return Some(format!("the last preflight of {runbook} found {} troubles", last.not_ready));
+        return Some(format!("the last preflight of {runbook} found it not ready"));
     }
     (status.at - last.at > limit).then(|| format!("the last preflight of {runbook} is too old"))
 }

@@ -32,7 +32,10 @@ fn a_graceful_switch_loses_nothing_and_closes_the_old_primary_to_everybody() {
     assert!(pair.undone("postgres.promote", west()).contains("in recovery"));
     let promoted = pair.step("promote", "postgres.promote", west());
     assert_eq!(promoted.facts["new_timeline"], 2);
-    assert_eq!((&promoted.facts["lost_seconds"], &promoted.facts["lost_bytes"]), (&json!(0.0), &json!(0)));
+    assert_eq!(
+        (&promoted.facts["lost_seconds"], &promoted.facts["lost_bytes"]),
+        (&json!(0.0), &json!(0))
+    );
     assert_eq!(promoted.facts["ended_at"], again.facts["last_lsn"]);
     assert_eq!(promoted.warnings, [""; 0]);
     // The fence came along in the catalogue, and was lifted there.
@@ -45,7 +48,8 @@ fn a_graceful_switch_loses_nothing_and_closes_the_old_primary_to_everybody() {
 
     let checked = pair.step("check", "postgres.check_primary", west());
     assert_eq!((checked.facts["sequences"].as_u64(), checked.warnings.len()), (Some(1), 0));
-    let schemas = pair.standby.psql("pets", "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'drctl'");
+    let schemas =
+        pair.standby.psql("pets", "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'drctl'");
     assert_eq!(schemas, "0");
 
     // The old one is shut out for good, and stays so over a restart.
@@ -155,7 +159,10 @@ fn without_samples_the_loss_is_unknown_and_gated() {
     assert_eq!(failure.error.advice(), Some("to go on with it: --accept-loss unknown"));
     pair.run.accepted_loss = Some("unknown".to_owned());
     let seen = pair.step("loss", "loss.assess", with);
-    assert_eq!((&seen.facts["predicted_seconds"], &seen.facts["predicted_bytes"]), (&json!("unknown"), &json!("unknown")));
+    assert_eq!(
+        (&seen.facts["predicted_seconds"], &seen.facts["predicted_bytes"]),
+        (&json!("unknown"), &json!("unknown"))
+    );
 }
 
 #[test]
@@ -171,10 +178,14 @@ fn sequences_behind_their_columns_are_found_and_moved_on() {
          CREATE TABLE \"Odd Name\" (\"N n\" smallserial)",
     );
     server.catch_up(&pair.primary);
-    block(pair.apply("postgres.promote", west())).unwrap_or_else(|f| panic!("{}", f.error.one_line()));
+    block(pair.apply("postgres.promote", west()))
+        .unwrap_or_else(|f| panic!("{}", f.error.one_line()));
     let failure = pair.fails("postgres.check_primary", west());
     let line = failure.error.one_line();
-    assert!(line.contains("public.pet_id_seq is at") && line.contains("public.pet.id at 500"), "{line}");
+    assert!(
+        line.contains("public.pet_id_seq is at") && line.contains("public.pet.id at 500"),
+        "{line}"
+    );
     assert!(line.contains("public.down is at -1, public.low.n at -7"), "{line}");
     assert!(!line.contains("fine") && !line.contains("Odd"), "{line}");
     let with = json!({"database": "pets", "in": "us-west-2", "fix_sequences": true});
@@ -197,7 +208,10 @@ fn a_primary_that_takes_no_writes_is_found_out() {
     assert_eq!(promoted.facts["lost_bytes"], 0);
     let checked = pair.step("check", "postgres.check_primary", west());
     let warned = checked.warnings.join("\n");
-    assert!(warned.contains("logical slot debezium (test_decoding) did not come along"), "{warned}");
+    assert!(
+        warned.contains("logical slot debezium (test_decoding) did not come along"),
+        "{warned}"
+    );
 
     pair.standby.set("synchronous_standby_names = 'gone'");
     let failure = block(pair.apply_within(9.0, "postgres.check_primary", west())).unwrap_err();
@@ -243,7 +257,10 @@ fn promotion_works_on_every_version() {
         pair.step("fence", "postgres.fence", east());
         pair.step("drain", "postgres.drain", west());
         let promoted = pair.step("promote", "postgres.promote", west());
-        assert_eq!((&promoted.facts["new_timeline"], &promoted.facts["lost_bytes"]), (&json!(2), &json!(0)));
+        assert_eq!(
+            (&promoted.facts["new_timeline"], &promoted.facts["lost_bytes"]),
+            (&json!(2), &json!(0))
+        );
         pair.done("postgres.promote", west());
         pair.step("check", "postgres.check_primary", west());
         pair.step("quarantine", "postgres.quarantine", east());
@@ -259,7 +276,8 @@ impl Client {
         let mut command = server.program("psql");
         command.args(["-X", "-q", "-d", "pets", "-c", "BEGIN", "-c", "SELECT pg_sleep(300)"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let there = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'pets' AND query ~ '300'";
+        let there =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'pets' AND query ~ '300'";
         while server.psql("postgres", there) != "1" {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }

@@ -106,7 +106,11 @@ fn a_primary_that_hangs_is_given_up_in_time_and_stays_unfenced() {
     pair.run.accepted_loss = Some("unknown".to_owned());
     let fenced = pair.step("fence", "postgres.fence", east());
     assert_eq!((&fenced.facts["fenced"], &fenced.facts["unfenced"]), (&json!(false), &json!(true)));
-    pair.step("loss", "loss.assess", json!({"database": "pets", "from": "us-east-1", "to": "us-west-2"}));
+    pair.step(
+        "loss",
+        "loss.assess",
+        json!({"database": "pets", "from": "us-east-1", "to": "us-west-2"}),
+    );
     pair.step("drain", "postgres.drain", west());
     pair.step("promote", "postgres.promote", west());
     // Within its time it is not there; then it is, and is shut out.
@@ -198,7 +202,10 @@ fn lost_answers_are_settled_by_looking() {
     let facts = pair.done("postgres.promote", west());
     assert_eq!((&facts["old_timeline"], &facts["new_timeline"]), (&json!(1), &json!(2)));
     pair.step("promote", "postgres.promote", west());
-    assert_eq!(pair.standby.psql("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())")[..8], *"00000002");
+    assert_eq!(
+        pair.standby.psql("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())")[..8],
+        *"00000002"
+    );
 }
 
 #[test]
@@ -217,24 +224,36 @@ fn a_role_that_may_not_is_told_what_it_lacks() {
     assert!(lacks[0].contains("lacks its owner's rights"), "{checks:#?}");
     assert!(lacks[1].contains("may end no sessions"), "{checks:#?}");
     // What it cannot see is not taken for fine.
-    assert!(checks.iter().any(|c| c.standing == Standing::Unproven && c.found.contains("WAL")), "{checks:#?}");
+    assert!(
+        checks.iter().any(|c| c.standing == Standing::Unproven && c.found.contains("WAL")),
+        "{checks:#?}"
+    );
     let failure = pair.fails("postgres.fence", east());
     assert_eq!(failure.class, FailureClass::Permanent);
     assert!(failure.error.one_line().contains("must be owner"), "{}", failure.error.one_line());
 
     // The owner who is no superuser, as on RDS and Supabase.
-    pair.primary.psql("postgres", "ALTER DATABASE pets OWNER TO runner; GRANT pg_signal_backend TO runner");
-    let session = pair.primary.program("psql").args(["-d", "pets", "-c", "SELECT pg_sleep(300)"]).spawn();
+    pair.primary
+        .psql("postgres", "ALTER DATABASE pets OWNER TO runner; GRANT pg_signal_backend TO runner");
+    let session =
+        pair.primary.program("psql").args(["-d", "pets", "-c", "SELECT pg_sleep(300)"]).spawn();
     let mut session = session.unwrap();
     let there = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'pets' AND query ~ '300'";
     while pair.primary.psql("postgres", there) != "1" {
         std::thread::sleep(Duration::from_millis(20));
     }
     let failure = pair.fails("postgres.fence", east());
-    assert!(failure.error.one_line().contains("which this role may not end"), "{}", failure.error.one_line());
+    assert!(
+        failure.error.one_line().contains("which this role may not end"),
+        "{}",
+        failure.error.one_line()
+    );
     session.kill().unwrap();
     session.wait().unwrap();
-    pair.primary.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'pets'");
+    pair.primary.psql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'pets'",
+    );
     pair.step("fence", "postgres.fence", east());
     pair.primary.try_psql("pets", "SELECT 1").unwrap_err();
     pair.step("drain", "postgres.drain", west());

@@ -17,7 +17,8 @@ fn endpoint(status: u16) -> String {
         for mut stream in listener.incoming().flatten() {
             let mut head = [0; 4096];
             let _ = stream.read(&mut head);
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes());
         }
     });
@@ -94,7 +95,11 @@ fn a_primary_that_hangs_counts_as_down_once_its_standby_hears_nothing() {
     let _stuck = Stuck::now(&pair.primary);
     // Its walsender may still feed the standby: that it is down is not certain.
     let failure = pair.fails("probe.quorum", quorum(&[]));
-    assert!(failure.error.one_line().contains("SQL to us-east-1: down (connect"), "{}", failure.error.one_line());
+    assert!(
+        failure.error.one_line().contains("SQL to us-east-1: down (connect"),
+        "{}",
+        failure.error.one_line()
+    );
     pair.standby.set("primary_conninfo = ''");
     pair.until_cut_off();
     let applied = block(pair.apply("probe.quorum", quorum(&[]))).unwrap();

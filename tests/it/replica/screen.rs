@@ -54,7 +54,11 @@ fn a_region_that_hangs_does_not_hold_it_up() {
     let ran = status(&pair, &["--timeout", "500ms"]).expect(1);
     // A hang would last for ever; the limits add up to a few seconds.
     assert!(begun.elapsed() < std::time::Duration::from_secs(60));
-    assert!(ran.stdout.contains("the primary of pets in us-east-1 does not answer"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("the primary of pets in us-east-1 does not answer"),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("unknown"), "{}", ran.stdout);
     for line in ran.stdout.lines() {
         assert!(line.chars().count() <= 80, "{line}");

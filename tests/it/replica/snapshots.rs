@@ -74,7 +74,11 @@ fn from_corruption_back_to_the_last_good_snapshot() {
     // By now it is another database than the snapshot, and is not taken for it.
     let failure = pair.fails("snapshot.restore", restore);
     assert_eq!(failure.class, FailureClass::Permanent);
-    assert!(failure.error.one_line().contains("it is not snapshot"), "{}", failure.error.one_line());
+    assert!(
+        failure.error.one_line().contains("it is not snapshot"),
+        "{}",
+        failure.error.one_line()
+    );
 }
 
 #[test]

@@ -96,7 +96,11 @@ impl Action for Assess {
             self.to.database, self.to.region
         ))
         .detail("a loss that is unknown, or more than agreed to, ends the run here: --accept-loss")
-        .leans_on(&self.to.region, Plane::Data, format!("the standby of `{}`", self.to.database));
+        .leans_on(
+            &self.to.region,
+            Plane::Data,
+            format!("the standby of `{}`", self.to.database),
+        );
         description.leans_on.push(crate::providers::Leaning {
             region: self.from.region.clone(),
             plane: Plane::Data,
@@ -139,17 +143,15 @@ impl Action for Assess {
         }
         match judge(&sight.prediction, accepted, self.rpo) {
             Ok(()) => Ok(applied(&self.to, &sight)),
-            Err((what, hint)) => {
-                Err(Failure::permanent(Error::new(Kind::Failed, what).hint(hint)))
-            }
+            Err((what, hint)) => Err(Failure::permanent(Error::new(Kind::Failed, what).hint(hint))),
         }
     }
 }
 
 /// What a graceful run comes to, whatever the standby lacks at this moment.
 fn nothing_is_lost(applied: Applied) -> Applied {
-    applied.fact("predicted_seconds", 0.0).fact("predicted_bytes", 0).fact(
-        "basis",
-        "graceful: the fence waits until the standby has all that the primary has",
-    )
+    applied
+        .fact("predicted_seconds", 0.0)
+        .fact("predicted_bytes", 0)
+        .fact("basis", "graceful: the fence waits until the standby has all that the primary has")
 }

@@ -61,9 +61,7 @@ fn judged(
     let primary = primary.as_ref().ok().filter(|p| p.role == Role::Primary);
     let identity = standby.and_then(|s| s.system_identifier.clone());
     // Samples of a server that was replaced by another one are of another history.
-    let foreign = |theirs: &Option<String>| {
-        matches!((theirs, &identity), (Some(theirs), Some(ours)) if theirs != ours)
-    };
+    let foreign = |theirs: &Option<String>| matches!((theirs, &identity), (Some(theirs), Some(ours)) if theirs != ours);
     let samples: Vec<Sample> =
         samples.iter().filter(|s| !foreign(&s.system_identifier)).cloned().collect();
     predict(

@@ -28,11 +28,10 @@ fn what_is_not_known_is_never_nothing() {
     let none = predict(None, None, &[sample(0, 1, 1)], now);
     assert_eq!((none.seconds, none.bytes), (None, None));
     let blind = predict(None, standby(100), &[], now);
-    assert_eq!((blind.seconds, blind.bytes, blind.in_words().as_str()), (
-        None,
-        None,
-        "an unknown time, an unknown amount of WAL"
-    ));
+    assert_eq!(
+        (blind.seconds, blind.bytes, blind.in_words().as_str()),
+        (None, None, "an unknown time, an unknown amount of WAL")
+    );
     // Another timeline's positions, or those of an unknown one, say nothing.
     let foreign = predict(None, standby(100), &[sample(1, 50, 2)], now);
     assert_eq!(foreign.seconds, None);

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drctl::config::ChangeDetection;
 use drctl::integrity::history;
@@ -34,6 +35,16 @@ impl<'s> Probed<'s> {
         let it = Self { server, db, store: Arc::new(MemoryStore::new("probing")) };
         it.take().await;
         it
+    }
+
+    /// Runs statements once no snapshot is open any more that would hold locks or old row versions.
+    async fn run(&self, sql: &str) {
+        let open = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while self.server.psql(&self.db, open) != "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.server.psql(&self.db, sql);
     }
 
     async fn take(&self) -> (Manifest, Ranges) {
@@ -69,49 +80,49 @@ async fn list(store: &dyn ObjectStore, manifest: &Manifest) -> PartList {
     history::read_list(store, manifest, &manifest.tables[0]).await.unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn young_row_versions() {
     let it = Probed::new(shared_pg15()).await;
     let ranges = it.compared().await;
     assert!(ranges.kept >= 8 && ranges.read == 0, "{ranges:?}");
     // As many rows as before, by a version that stays in its block.
-    it.server.psql(&it.db, "DELETE FROM t WHERE id = 1000; VACUUM t");
+    it.run("DELETE FROM t WHERE id = 1000; VACUUM t").await;
     it.compared().await;
-    it.server.psql(&it.db, "INSERT INTO t VALUES (1000, 'ill', rpad('y', 500, 'y'))");
+    it.run("INSERT INTO t VALUES (1000, 'ill', rpad('y', 500, 'y'))").await;
     let ranges = it.compared().await;
     assert!(ranges.read >= 1 && ranges.kept >= 6, "{ranges:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_of_rows() {
     let it = Probed::new(shared_pg15()).await;
-    it.server.psql(&it.db, "DELETE FROM t WHERE id = 500");
+    it.run("DELETE FROM t WHERE id = 500").await;
     let ranges = it.compared().await;
     assert_eq!(ranges.read, 1, "{ranges:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn relfilenodes() {
     let it = Probed::new(shared_pg15()).await;
     // The same row versions in another order, as many in each block.
-    it.server.psql(&it.db, "CLUSTER t USING t_pkey");
+    it.run("CLUSTER t USING t_pkey").await;
     assert_eq!(it.compared().await.kept, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn definitions() {
     let it = Probed::new(shared_pg15()).await;
-    it.server.psql(&it.db, "ALTER TYPE mood RENAME VALUE 'fine' TO 'well'");
+    it.run("ALTER TYPE mood RENAME VALUE 'fine' TO 'well'").await;
     assert_eq!(it.compared().await.kept, 0);
-    it.server.psql(&it.db, "ALTER TABLE t ADD COLUMN more text DEFAULT 'fast'");
+    it.run("ALTER TABLE t ADD COLUMN more text DEFAULT 'fast'").await;
     assert_eq!(it.compared().await.kept, 0);
-    it.server.psql(&it.db, "ALTER TABLE t DROP COLUMN more, ADD COLUMN more text DEFAULT 'other'");
+    it.run("ALTER TABLE t DROP COLUMN more, ADD COLUMN more text DEFAULT 'other'").await;
     assert_eq!(it.compared().await.kept, 0);
 }
 
 /// A volume that was copied and put back has the identifiers of its server and gives the same
 /// transaction ids again, to other transactions.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn volumes_that_were_put_back() {
     let server = Postgres::start(Version::V15);
     let it = Probed::new(&server).await;

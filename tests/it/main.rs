@@ -21,3 +21,4 @@ mod sources;
 mod store;
 mod taking;
 mod unlock;
+mod world_works;

@@ -142,7 +142,7 @@ impl Records for Zone {
     fn records(&self, name: &Name, kind: RecordType) -> Option<Vec<Record>> {
         let all = self.records.lock().unwrap();
         let mut found = Vec::new();
-        let mut name = Name::from(name.clone()).to_lowercase();
+        let mut name = name.to_lowercase();
         // An alias is followed as far as this zone knows.
         for _ in 0..8 {
             if let Some(records) = all.get(&(name.clone(), kind)) {
@@ -163,11 +163,14 @@ impl Records for Zone {
     }
 }
 
+/// When an answer came, by the cache's clock, and what it was.
+type Kept = (Duration, Option<Vec<Record>>);
+
 /// Records of another, kept as long as their time to live allows. Its clock stands still; a test
 /// moves it.
 pub struct Cache {
     upstream: Arc<dyn Records>,
-    kept: Mutex<BTreeMap<(Name, RecordType), (Duration, Option<Vec<Record>>)>>,
+    kept: Mutex<BTreeMap<(Name, RecordType), Kept>>,
     now: Mutex<Duration>,
     /// Where the clock runs: since when.
     runs: Option<Instant>,

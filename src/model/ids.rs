@@ -105,8 +105,13 @@ pub struct SnapshotId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GenerationId(String);
 
+/// One run of a runbook: `r20261122T134512Z-3f9a1c`. Ids sort by time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(String);
+
 id!(SnapshotId, "", "snapshot", "20261122T134512Z-3f9a1c");
 id!(GenerationId, "g", "generation", "g20261122T134512Z-3f9a1c");
+id!(RunId, "r", "run", "r20261122T134512Z-3f9a1c");
 
 #[cfg(test)]
 mod tests {

@@ -23,3 +23,4 @@ mod sources;
 mod store;
 mod taking;
 mod unlock;
+mod world_works;

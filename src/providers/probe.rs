@@ -41,6 +41,8 @@ pub struct With {
     /// The region of its primary.
     #[serde(rename = "in")]
     pub region: String,
+    /// The region of the standby whose WAL receiver is asked; default: the other one.
+    pub standby: Option<String>,
     /// Health endpoints of that region: answering with 2xx they are up, with 5xx or not at all down.
     #[serde(default)]
     pub health: Vec<String>,
@@ -67,7 +69,8 @@ pub struct Quorum {
 impl Quorum {
     pub fn new(with: With, config: &Config) -> Result<Self> {
         let primary = Server::find(config, &with.database, &with.region)?;
-        let standby = Server::beside(config, &with.database, &with.region)?;
+        let given = with.standby.as_deref();
+        let standby = Server::other(config, &with.database, &with.region, given)?;
         let mut vantages = vec![Vantage::Sql(primary.clone()), Vantage::Standby(standby)];
         for url in with.health.iter().chain(&with.witnesses) {
             vantages.push(Vantage::http(url)?);

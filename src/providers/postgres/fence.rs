@@ -47,8 +47,7 @@ impl Fence {
         let primary = Server::find(config, &with.database, &with.region)?;
         let standby = match with.standby.as_deref() {
             Some("none") => None,
-            Some(region) => Some(Server::find(config, &with.database, region)?),
-            None => Some(Server::beside(config, &with.database, &with.region)?),
+            given => Some(Server::other(config, &with.database, &with.region, given)?),
         };
         Ok(Self { primary, standby })
     }

@@ -29,6 +29,8 @@ pub struct With {
     /// The region of the old primary.
     #[serde(rename = "in")]
     pub region: String,
+    /// The region of the new primary; default: the other one.
+    pub active: Option<String>,
     /// How long to wait for it to come back; default: as long as the step may take.
     #[serde(rename = "for")]
     pub patience: Option<Span>,
@@ -54,7 +56,7 @@ impl Quarantine {
     pub fn new(with: With, config: &Config) -> Result<Self> {
         Ok(Self {
             old: Server::find(config, &with.database, &with.region)?,
-            new: Server::beside(config, &with.database, &with.region)?,
+            new: Server::other(config, &with.database, &with.region, with.active.as_deref())?,
             patience: with.patience.map(|span| span.0),
         })
     }

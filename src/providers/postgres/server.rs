@@ -61,6 +61,19 @@ impl Server {
         })
     }
 
+    /// The server in region `given`, or else `beside`.
+    pub fn other(
+        config: &Config,
+        database: &str,
+        region: &str,
+        given: Option<&str>,
+    ) -> Result<Self> {
+        match given {
+            Some(given) => Self::find(config, database, given),
+            None => Self::beside(config, database, region),
+        }
+    }
+
     /// The database's server in the other region: where there are two, the one that is not `region`.
     pub fn beside(config: &Config, database: &str, region: &str) -> Result<Self> {
         let servers = &config.database(database)?.servers;
@@ -76,7 +89,7 @@ impl Server {
                 Kind::Usage,
                 format!("database `{database}` has several servers outside `{region}`"),
             )
-            .hint("say which by `standby`")),
+            .hint("say which of them is meant: `standby`, or in a quarantine `active`")),
         }
     }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drctl::providers::{FailureClass, Mode, Observed, Standing};
+use drctl::store::Class;
+use drctl::store::fault::{Fault, FaultyStore, Op};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -264,4 +266,35 @@ fn a_role_that_may_not_is_told_what_it_lacks() {
     pair.reached_by(&as_runner(&pair.primary), &wrong);
     let failure = pair.fails("postgres.promote", west());
     assert_eq!(failure.class, FailureClass::Permanent, "{}", failure.error.one_line());
+}
+
+#[test]
+fn a_control_store_that_is_away_holds_up_no_promotion() {
+    let mut pair = Pair::start(Mode::Forced);
+    let store = FaultyStore::new(Arc::clone(&pair.world.control));
+    for op in [Op::Get, Op::Put] {
+        store.always(op, Fault::Fail(Class::Transient));
+    }
+    pair.kept_in(Arc::new(store.clone()));
+    pair.primary.kill9();
+    let loss = json!({"database": "pets", "from": "us-east-1", "to": "us-west-2"});
+    let failure = pair.fails("loss.assess", loss.clone());
+    assert!(failure.error.one_line().contains("is unknown"), "{}", failure.error.one_line());
+    pair.run.accepted_loss = Some("unknown".to_owned());
+    let seen = pair.step("loss", "loss.assess", loss);
+    assert!(seen.warnings[0].contains("samples could not be read"), "{:?}", seen.warnings);
+    let promoted = pair.step("promote", "postgres.promote", west());
+    assert_eq!(promoted.facts["new_timeline"], 2);
+    assert!(promoted.warnings[0].contains("could not be proven"), "{:?}", promoted.warnings);
+    pair.done("postgres.promote", west());
+    // Nothing is known, neither by facts nor by samples: then it is not taken for the promoted one.
+    pair.facts.clear();
+    let failure = block(pair.observe("postgres.promote", west())).unwrap_err();
+    assert_eq!(failure.class, FailureClass::Permanent);
+    // A store that hangs is given up.
+    store.heal();
+    let held = store.hold(1);
+    let failure = block(pair.observe("postgres.promote", west())).unwrap_err();
+    assert_eq!(failure.class, FailureClass::Permanent);
+    held.release();
 }

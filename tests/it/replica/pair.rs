@@ -115,6 +115,12 @@ impl Pair {
         );
     }
 
+    /// The same servers, with samples and the rest in another control store.
+    pub fn kept_in(&mut self, control: Arc<dyn ObjectStore>) {
+        let (config, stores) = (Arc::clone(&self.world.config), self.world.stores.clone());
+        self.world = Arc::new(World::new(config, stores, control, Keys::default()).unwrap());
+    }
+
     pub fn action(&self, name: &str, with: &Value) -> Box<dyn Action> {
         let arguments: Arguments = serde_json::from_value(with.clone()).unwrap();
         let kind = providers::find(name).unwrap_or_else(|| panic!("no action {name}"));

@@ -1,3 +1,5 @@
+//! The screens of `drctl status`.
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -107,9 +107,9 @@ Examples:
 
 Shown: the active region and its epoch; each database's servers with role, timeline, positions and
 lag; the age of the newest complete snapshot in each store; the last preflight, open runs, leases.
-What cannot be read is shown as unknown and never counts as ready. Every look leaves a sample in the
-control store: without samples the loss of a failover cannot be told once the primary is gone, so run
-it every minute.
+What cannot be read is shown as unknown and never counts as ready. Every look leaves a sample in
+the control store: without samples the loss of a failover cannot be told once the primary is gone,
+so run it every minute.
 
 Exit codes: 0 ready; 1 not ready; 2 the configuration cannot be loaded.")]
 pub struct Status {

@@ -85,7 +85,7 @@ Examples:
   drctl doctor petforce               one database and its stores
   drctl doctor --json | jq '.findings[] | select(.severity == \"critical\")'
 
-It writes and removes a small probe in every store, and changes nothing else.
+It writes and removes small probes in every store, and changes nothing else.
 
 Exit codes: 0 nothing critical; 1 something critical; 2 the configuration cannot be loaded.")]
 pub struct Doctor {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::integrity::verify::Depth;
+use super::runbook_args::{Preflight, Runbook};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Disaster recovery for PostgreSQL in two AWS regions: snapshots into both, proof, restore.
@@ -32,6 +33,8 @@ pub enum Command {
     Restore(Restore),
     Copy(Copy),
     Prune(Prune),
+    Runbook(Runbook),
+    Preflight(Preflight),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -50,6 +53,8 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",
+            Self::Runbook(_) => "runbook",
+            Self::Preflight(_) => "preflight",
             Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -1,5 +1,6 @@
 //! The command line: parsing, running, and everything that is printed.
 
+mod action_help;
 mod args;
 mod completions;
 mod copy;
@@ -7,14 +8,19 @@ mod doctor;
 mod init;
 mod list;
 mod manual;
+mod plan_view;
+mod preflight;
 mod prune;
 mod render;
 mod restore;
+mod runbook;
+mod runbook_args;
 mod screen;
 mod show;
 mod snapshot;
 mod unlock;
 mod verify;
+mod wrapping;
 
 pub use args::command;
 use args::{Cli, Command};
@@ -85,5 +91,7 @@ async fn run(cli: Cli) -> crate::error::Result<render::Done> {
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,
+        Command::Runbook(args) => runbook::run(&cli, args),
+        Command::Preflight(args) => preflight::run(&cli, args).await,
     }
 }

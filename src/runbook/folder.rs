@@ -30,10 +30,14 @@ pub fn names(config: &Config) -> Result<Vec<String>> {
 /// The runbook of that name, or in that file: what holds a `/` or ends with `.toml` is a path.
 /// `Kind::Usage` with everything that is wrong with it.
 pub fn load(config: &Config, name: &str, circumstances: &Circumstances) -> Result<Runbook> {
-    let path = path(config, name)?;
-    let text = std::fs::read_to_string(&path)
+    read(config, &path(config, name)?, circumstances)
+}
+
+/// The runbook in a file; errors as for `load`.
+pub fn read(config: &Config, path: &Path, circumstances: &Circumstances) -> Result<Runbook> {
+    let text = std::fs::read_to_string(path)
         .attempt(Kind::Usage, || format!("read the runbook `{}`", path.display()))?;
-    Runbook::parse_in(&text, &path, config, circumstances)
+    Runbook::parse_in(&text, path, config, circumstances)
 }
 
 fn path(config: &Config, name: &str) -> Result<PathBuf> {

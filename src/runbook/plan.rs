@@ -65,18 +65,16 @@ pub fn make(
         let what = format!("runbook `{}`: steps wait for each other", runbook.name);
         Error::new(Kind::Usage, format!("{what}: {}", ids.join(", ")))
     })?;
-    let text = |what: &str, text: &str| replaced(&references, runbook, what, &text.into());
-    let string = |value: Value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
+    let text = |what: &str, text: &str| {
+        replaced(&references, runbook, what, &text.into()).map(string)
     };
     Ok(Plan {
         runbook: runbook.name.clone(),
-        title: string(text("title", &runbook.title)?),
+        title: text("title", &runbook.title)?,
         runbook_digest: runbook.digest,
         mode,
-        from: string(text("from", &runbook.from)?),
-        to: string(text("to", &runbook.to)?),
+        from: text("from", &runbook.from)?,
+        to: text("to", &runbook.to)?,
         rto: runbook.rto,
         rpo: runbook.rpo,
         steps: order
@@ -84,6 +82,30 @@ pub fn make(
             .map(|i| planned(runbook, &kept[i], config, &references))
             .collect::<Result<_>>()?,
     })
+}
+
+/// The title of a runbook with its references replaced.
+pub fn title(runbook: &Runbook, config: &Config, circumstances: &Circumstances) -> Result<String> {
+    let references = References::new(config, circumstances);
+    Ok(string(replaced(&references, runbook, "title", &runbook.title.as_str().into())?))
+}
+
+/// What a runbook says of itself, with its references replaced.
+pub fn about(
+    runbook: &Runbook,
+    config: &Config,
+    circumstances: &Circumstances,
+) -> Result<Option<String>> {
+    let references = References::new(config, circumstances);
+    let about = runbook.about.as_deref();
+    about.map(|a| Ok(string(replaced(&references, runbook, "about", &a.into())?))).transpose()
+}
+
+fn string(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
 }
 
 fn planned(

@@ -24,6 +24,9 @@ impl Circumstances {
     }
 }
 
+/// What steps leave is filled in when the step that asks for it runs (providers/references.rs).
+const LATER: &str = "steps.";
+
 /// What each reference stands for.
 #[derive(Debug, Clone)]
 pub(super) struct References(BTreeMap<String, Result<Value, String>>);
@@ -92,7 +95,10 @@ impl References {
         if let Some(name) = raw.strip_prefix("${").and_then(|r| r.strip_suffix('}'))
             && !name.contains(['$', '{', '}'])
         {
-            return self.value(name).cloned();
+            return match name.starts_with(LATER) {
+                true => Ok(raw.into()),
+                false => self.value(name).cloned(),
+            };
         }
         let mut text = String::with_capacity(raw.len());
         let mut rest = raw;
@@ -108,6 +114,11 @@ impl References {
             let Some((name, tail)) = after.split_once('}') else {
                 return Err("`${` without `}`; write `$${` for a literal `${`".to_owned());
             };
+            if name.starts_with(LATER) {
+                text.push_str(&format!("${{{name}}}"));
+                rest = tail;
+                continue;
+            }
             match self.value(name)? {
                 Value::String(value) => text.push_str(value),
                 value @ (Value::Number(_) | Value::Bool(_)) => text.push_str(&value.to_string()),

@@ -363,15 +363,16 @@ mod tests {
         /targets/0/wieght is unknown; did you mean `weight`?
         /targets/1/weight must be at most 255
         /targets/2 must be a table, not a string
+        /wait must be a duration such as "30s", "5m" or "1h 30m"
         /way must be one of "fast", "slow"; did you mean `fast`?
         "#);
         let wrong = json!({"targets": "x", "wait": 30, "way": 3, "extra": 1});
-        insta::assert_snapshot!(problems(&wrong).join("\n"), @r"
+        insta::assert_snapshot!(problems(&wrong).join("\n"), @r#"
         /extra is unknown; it takes count, database, deep, targets, wait, way
         /targets must be an array, not a string
-        /wait must be a string, not a whole number
+        /wait must be a duration such as "30s", not a whole number
         /way must be a string, not a whole number
         /database is missing
-        ");
+        "#);
     }
 }

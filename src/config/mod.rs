@@ -6,7 +6,7 @@ mod build_database;
 mod build_failover;
 mod build_store;
 mod crosscheck;
-mod document;
+pub(crate) mod document;
 mod keys;
 mod load;
 mod lookup;
@@ -15,11 +15,12 @@ mod references;
 mod secret;
 mod settings;
 mod store_url;
-mod table;
+pub(crate) mod table;
 mod template;
 mod units;
 mod values;
 
+pub(crate) use nearest::did_you_mean;
 pub use nearest::nearest;
 pub use secret::Secret;
 pub use settings::{

@@ -20,7 +20,8 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
     let loaded = journal::load(&copies, &run).await?;
     let by = operator(args.name.as_deref());
     let step = loaded.plan.steps.iter().find(|step| step.id == args.step).ok_or_else(|| {
-        let waiting = loaded.plan.steps.iter().filter(|s| s.approve.is_some() || s.uses == "human.approve");
+        let waiting =
+            loaded.plan.steps.iter().filter(|s| s.approve.is_some() || s.uses == "human.approve");
         let waiting: Vec<&str> = waiting.map(|s| s.id.as_str()).collect();
         let error = Error::new(Kind::Usage, format!("run {run} has no step `{}`", args.step));
         match waiting.is_empty() {
@@ -28,8 +29,14 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
             false => error.hint(format!("steps that need an approval: {}", waiting.join(", "))),
         }
     })?;
-    // What `human.approve` asks for is checked by itself; a step's own rule is known here.
-    let second = step.approve.as_ref().is_some_and(|approve| approve.who == Who::SecondPerson);
+    // `human.approve` wants a second person unless it says otherwise.
+    let second = match &step.approve {
+        Some(approve) => approve.who == Who::SecondPerson,
+        None => {
+            let who = step.with.0.get("who").and_then(|who| who.as_str());
+            step.uses == "human.approve" && who != Some("operator")
+        }
+    };
     let operators = &loaded.state.operators;
     if second && operators.iter().any(|operator| approval::same_person(operator, &by)) {
         let what = format!("approve step `{}` of run {run} as {by}: you are its operator", step.id);
@@ -52,7 +59,10 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
     let text = match counts == approval {
         true => format!("Step `{}` of run {run} is approved by {by}.\n", step.id),
         false => {
-            format!("Step `{}` of run {run} was approved before: {at}, by {}.\n", step.id, counts.by)
+            format!(
+                "Step `{}` of run {run} was approved before: {at}, by {}.\n",
+                step.id, counts.by
+            )
         }
     };
     let fields = json!({

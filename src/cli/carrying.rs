@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::interrupt::interrupts;
-use super::render::{Done, span};
 use super::live;
+use super::render::{Done, span};
 use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::model::{Level, Sink};
@@ -134,7 +134,8 @@ pub fn done(plan: &Plan, left: &Left, aborting: bool) -> Done {
         None | Some(Ending::Stopped) if state.aborting.is_none() => {
             text.push_str(&format!("To go on: drctl resume {run}\n"));
             text.push_str(&match state.is_past_return(plan) {
-                true => "The point of no return is passed (or may be): there is no way back.\n".to_owned(),
+                true => "The point of no return is passed (or may be): there is no way back.\n"
+                    .to_owned(),
                 false => format!("To undo:  drctl abort {run}\n"),
             });
         }

@@ -1,6 +1,5 @@
 //! The command line: parsing, running, and everything that is printed.
 
-
 mod action_help;
 mod approve;
 mod args;

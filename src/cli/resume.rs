@@ -49,8 +49,9 @@ async fn go_on(cli: &Cli, asked: Asked<'_>) -> Result<Done> {
     opening::may_go_on(&before)?;
     if asked.abort.is_some() && before.state.is_past_return(&before.plan) {
         let what = format!("abort run {run}: the point of no return is passed, or may be");
-        return Err(Error::new(Kind::Usage, what)
-            .hint(format!("only forward: `drctl resume {run}`; the way back is a failback later")));
+        return Err(Error::new(Kind::Usage, what).hint(format!(
+            "only forward: `drctl resume {run}`; the way back is a failback later"
+        )));
     }
     if asked.takeover {
         let tell = |info: &crate::store::lease::LeaseInfo, left: std::time::Duration| {

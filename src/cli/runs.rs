@@ -87,7 +87,9 @@ fn listed(
         text.push_str(&format!("{run}  NOT READABLE: {why}\n"));
     }
     if let Some(why) = away {
-        text.push_str(&format!("The control store cannot be asked, so runs may be missing: {why}\n"));
+        text.push_str(&format!(
+            "The control store cannot be asked, so runs may be missing: {why}\n"
+        ));
     }
     let runs: Vec<Value> = runs
         .iter()
@@ -134,7 +136,9 @@ fn show(loaded: &Loaded, now: DateTime<Utc>) -> Done {
         text.push_str(&format!("  ABORTED by {by}: {why}\n"));
     }
     if let Some(why) = &loaded.control_away {
-        text.push_str(&format!("  from the local copy; the control store does not answer: {why}\n"));
+        text.push_str(&format!(
+            "  from the local copy; the control store does not answer: {why}\n"
+        ));
     }
     if let Some(entry) = loaded.local_differs {
         text.push_str(&format!(

@@ -32,12 +32,9 @@ impl Story {
     pub fn clock(&self, now: DateTime<Utc>) -> String {
         let gone = self.gone(now);
         match self.rto.checked_sub(gone) {
-            Some(left) => format!(
-                "{} of {} gone, {} left",
-                minutes(gone),
-                minutes(self.rto),
-                minutes(left)
-            ),
+            Some(left) => {
+                format!("{} of {} gone, {} left", minutes(gone), minutes(self.rto), minutes(left))
+            }
             None => format!(
                 "{} gone: {} OVER the RTO of {}",
                 minutes(gone),
@@ -62,7 +59,16 @@ impl Story {
 
     fn line(&mut self, event: &Event, now: DateTime<Utc>) -> Option<String> {
         Some(match event {
-            Event::RunStarted { run, runbook, mode, operator, confirmed, rto_seconds, steps, .. } => {
+            Event::RunStarted {
+                run,
+                runbook,
+                mode,
+                operator,
+                confirmed,
+                rto_seconds,
+                steps,
+                ..
+            } => {
                 self.confirmed = Some(*confirmed);
                 self.rto = Duration::from_secs(*rto_seconds);
                 self.run = run.clone();

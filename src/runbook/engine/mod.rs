@@ -194,6 +194,8 @@ impl Engine<'_> {
 }
 
 #[cfg(test)]
+mod interleaving;
+#[cfg(test)]
 pub(in crate::runbook) mod stage;
 #[cfg(test)]
 mod tests;

@@ -88,8 +88,9 @@ fn channels(world: &World) -> Check {
     match (usable.len(), kinds.len()) {
         (0, _) => Check::new(Standing::NotReady, WHAT, "there are none: nobody would be told")
             .hint(advice),
-        (_, 1) => Check::new(Standing::Warning, WHAT, format!("only of one kind: {named}"))
-            .hint(advice),
+        (_, 1) => {
+            Check::new(Standing::Warning, WHAT, format!("only of one kind: {named}")).hint(advice)
+        }
         (n, _) => Check::new(Standing::Ready, WHAT, format!("{n}: {named}")),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::aws;
 use crate::config::Config;
 use crate::integrity::seal::Keys;
 use crate::store::ObjectStore;
@@ -15,6 +16,8 @@ pub struct World {
     /// The store of the standby region in which runs, leases and the epoch lie.
     pub control: Arc<dyn ObjectStore>,
     pub keys: Keys,
+    /// Clients of AWS services by region; made when they are first asked for.
+    pub aws: aws::Clients,
     /// For every HTTP request but those of the AWS SDK. No proxy, no redirects, no timeout of its
     /// own: each request sets one.
     pub http: reqwest::Client,

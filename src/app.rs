@@ -1,6 +1,7 @@
 //! The composition root: makes stores, keys and requests from a configuration. The only place that
 //! names concrete adapters.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +13,20 @@ use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
+use crate::providers::World;
 use crate::snapshot::{self, readiness};
 use crate::store::{self, Holder, Lease, ObjectStore, Patience};
 
 /// A loaded configuration and what is made from it.
 pub struct App {
-    pub config: Config,
+    pub config: Arc<Config>,
 }
 
 impl App {
     /// Loads the configuration as `Config::load` says.
     pub fn load(path: Option<&Path>) -> Result<Self> {
-        Ok(Self { config: Config::load(path, &|name| std::env::var(name).ok())? })
+        let config = Config::load(path, &|name| std::env::var(name).ok())?;
+        Ok(Self { config: Arc::new(config) })
     }
 
     /// The keys that seal and prove manifests.
@@ -67,6 +70,43 @@ impl App {
             stores.push(self.store_in_haste(name).await?);
         }
         Ok(stores)
+    }
+
+    /// The store of runs, their lease and the epoch.
+    pub fn control_store(&self) -> Result<&str> {
+        let config = &self.config;
+        if let Some(name) = &config.failover.store {
+            return Ok(name);
+        }
+        let standby = config.regions.standby.as_deref();
+        // One whose table cannot be read here is not passed over: others would look for runs there.
+        for name in config.store_names() {
+            if Some(config.store(name)?.region.as_str()) == standby {
+                return Ok(name);
+            }
+        }
+        Err(Error::new(Kind::Usage, "no store is in the standby region: runs have no place").hint(
+            "set `standby` in [regions] and give a store there that region, or name one as \
+                   `store` in [failover]",
+        ))
+    }
+
+    /// What actions may use. Stores are given up soon; those that cannot be opened are left out, but
+    /// for the one that keeps runs.
+    pub async fn world(&self) -> Result<World> {
+        let control = self.store_in_haste(self.control_store()?).await?;
+        let mut stores = BTreeMap::new();
+        for name in self.config.store_names() {
+            let store = match name == control.name() {
+                true => Arc::clone(&control),
+                false => match self.store_in_haste(name).await {
+                    Ok(store) => store,
+                    Err(_) => continue,
+                },
+            };
+            stores.insert(name.to_owned(), store);
+        }
+        World::new(Arc::clone(&self.config), stores, control, self.keys()?)
     }
 
     /// A request for a look at everything that a snapshot of `databases` needs; each step may take

@@ -15,6 +15,10 @@ pub struct Plan {
     /// Of the runbook's text.
     pub runbook_digest: Digest,
     pub mode: Mode,
+    /// The region that must be active before; after a run that moves nothing it still is.
+    pub from: String,
+    /// The region that is active afterwards, whose name the operator types.
+    pub to: String,
     pub rto: Span,
     pub rpo: Span,
     pub steps: Vec<PlannedStep>,
@@ -29,11 +33,13 @@ pub struct PlannedStep {
     /// Ids of steps of this plan; those that the mode leaves out are left out here too, and what
     /// they needed is needed in their place.
     pub needs: Vec<String>,
+    /// For all tries together; an approval's own timeout comes on top.
     pub timeout: Span,
     pub retries: u32,
     pub on_failure: OnFailure,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<Approve>,
     pub point_of_no_return: bool,
+    /// Its compensation is none where the runbook says `compensate = false`.
     pub description: Description,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use crate::model::{Digest, Span};
 use crate::providers::{Arguments, Mode};
 
 /// A runbook that was read and checked; its references are not yet replaced.
@@ -11,9 +11,15 @@ use crate::providers::{Arguments, Mode};
 pub struct Runbook {
     /// The file's name without `.toml`.
     pub name: String,
+    /// Of its text.
+    pub digest: Digest,
     pub title: String,
     /// What it is for and what to know before, for people.
     pub about: Option<String>,
+    /// The region that must be active before; references and all. Default `${regions.primary}`.
+    pub from: String,
+    /// The region that is active afterwards. Default `${regions.standby}`.
+    pub to: String,
     pub rto: Span,
     pub rpo: Span,
     pub steps: Vec<Step>,
@@ -28,10 +34,13 @@ pub struct Step {
     pub with: Arguments,
     /// Ids of steps that must have ended well before.
     pub needs: Vec<String>,
+    /// For all tries together; an approval's own timeout comes on top.
     pub timeout: Span,
     /// Tries after the first.
     pub retries: u32,
     pub on_failure: OnFailure,
+    /// Whether `abort` undoes it; none: if its action can.
+    pub compensate: Option<bool>,
     pub approve: Option<Approve>,
     /// Only in this mode; `None`: in both.
     pub when: Option<Mode>,

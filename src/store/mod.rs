@@ -1,7 +1,9 @@
 //! Stores: places for objects in one region. The port, and what is built on it.
 
+pub mod approval;
 #[doc(hidden)]
 pub mod conformance;
+pub mod epoch;
 pub mod fault;
 mod file;
 pub mod keys;

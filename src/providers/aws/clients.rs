@@ -59,6 +59,11 @@ impl Clients {
         made.cloned().map_err(|e| Failure::permanent(e.during(format!("sign in to AWS {region}"))))
     }
 
+    /// Whether the configuration gives `region` an endpoint.
+    pub(super) fn has_own_endpoint(&self, region: &str) -> bool {
+        self.config.aws(region).is_ok_and(|aws| aws.endpoint.is_some())
+    }
+
     async fn reach(&self, name: &str) -> Result<Arc<Reach>> {
         let aws = self.config.aws(name)?;
         // Route 53 has one address for all regions. The region decides whose STS lends the

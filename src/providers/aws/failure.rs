@@ -120,7 +120,12 @@ fn has_cause(e: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError + 'static)
 fn causes<'e>(
     e: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(e), |e: &&'e (dyn StdError + 'static)| e.source())
+    let mut next = Some(e);
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
 }
 
 fn never_sent(cause: &(dyn StdError + 'static)) -> bool {

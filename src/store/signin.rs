@@ -28,8 +28,13 @@ impl SignIn<'_> {
         }
         if let (Some(id), Some(secret)) = (self.access_key_id, self.secret_access_key) {
             let (id, secret) = (id.expose()?, secret.expose()?);
-            loader = loader
-                .credentials_provider(Credentials::new(id, secret, None, None, "configuration"));
+            loader = loader.credentials_provider(Credentials::new(
+                id,
+                secret,
+                None,
+                None,
+                "configuration",
+            ));
         }
         Ok(loader)
     }

@@ -37,8 +37,7 @@ impl Call {
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        let no_answer =
-            if self.writes { FailureClass::Unknown } else { FailureClass::Transient };
+        let no_answer = if self.writes { FailureClass::Unknown } else { FailureClass::Transient };
         let (class, hint) = match &e {
             SdkError::ServiceError(_) | SdkError::ResponseError(_) => {
                 let status = e.raw_response().map_or(0, |response| response.status().as_u16());
@@ -70,27 +69,41 @@ impl Call {
     ) -> (FailureClass, Option<String>) {
         let permanent = |hint: &str| (FailureClass::Permanent, Some(hint.to_owned()));
         match code {
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation"
-            | "AuthorizationError" | "NotAuthorized" => permanent(&self.denied()),
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "AuthorizationError"
+            | "NotAuthorized" => permanent(&self.denied()),
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
                 permanent("the credentials have expired: renew them (`aws sso login`)")
             }
-            "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId"
-            | "InvalidToken" | "IncompleteSignature" | "MissingAuthenticationToken"
-            | "MissingAuthenticationTokenException" | "NotSignedUp" | "OptInRequired" => {
-                permanent(WRONG_CREDENTIALS)
-            }
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "InvalidToken"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "NotSignedUp"
+            | "OptInRequired" => permanent(WRONG_CREDENTIALS),
             "RequestExpired" | "RequestTimeTooSkewed" => permanent(CLOCK),
             "SignatureDoesNotMatch" | "InvalidSignatureException" => {
                 permanent("the secret access key is wrong, or this machine's clock is: set both")
             }
-            "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded"
-            | "RequestThrottled" | "RequestThrottledException" | "TooManyRequestsException"
-            | "BandwidthLimitExceeded" | "LimitExceededException" | "SlowDown"
-            | "PriorRequestNotComplete" | "TransactionInProgressException"
-            | "ServiceUnavailable" | "ServiceUnavailableException" => {
-                (FailureClass::Transient, None)
-            }
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException"
+            | "BandwidthLimitExceeded"
+            | "LimitExceededException"
+            | "SlowDown"
+            | "PriorRequestNotComplete"
+            | "TransactionInProgressException"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException" => (FailureClass::Transient, None),
             _ => match status {
                 // An answer that cannot be read.
                 200..=299 => (no_answer, None),

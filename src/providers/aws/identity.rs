@@ -84,10 +84,8 @@ fn with_advice(check: Check, e: &Error) -> Check {
 
 /// Says that a permission to change something cannot be tried.
 pub(super) fn untried(what: impl Into<String>, permissions: &[&str]) -> Check {
-    let found = format!(
-        "{}: no form of it changes nothing, so it is not tried",
-        permissions.join(" and ")
-    );
+    let found =
+        format!("{}: no form of it changes nothing, so it is not tried", permissions.join(" and "));
     Check::new(Standing::Unproven, what, found)
         .hint("docs/iam/failover.json is a policy with all that runbooks need; a drill proves it")
 }

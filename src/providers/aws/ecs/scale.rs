@@ -119,14 +119,14 @@ impl Action for Scale {
                 return Err(f);
             }
             let e = f.error.one_line();
-            warning =
-                Some(format!("the old count {desired} is not kept in case of a crash: {e}"));
+            warning = Some(format!("the old count {desired} is not kept in case of a crash: {e}"));
         }
         self.set(cx, self.count).await?;
         let from = marked.unwrap_or(desired);
-        let applied = Applied::new(format!("{} goes from {from} to {} tasks", self.place, self.count))
-            .fact("from", from)
-            .fact("to", self.count);
+        let applied =
+            Applied::new(format!("{} goes from {from} to {} tasks", self.place, self.count))
+                .fact("from", from)
+                .fact("to", self.count);
         Ok(warning.into_iter().fold(applied, Applied::warning))
     }
 
@@ -142,8 +142,11 @@ impl Action for Scale {
             return Ok(Applied::new(format!("{} has {from} tasks desired, as before", self.place)));
         }
         if desired != self.count {
-            let found = format!("{} has {desired} tasks desired, which this run did not set", self.place);
-            return Ok(Applied::new(&*found).warning(format!("{found}: left as it is, not set to {from}")));
+            let found =
+                format!("{} has {desired} tasks desired, which this run did not set", self.place);
+            return Ok(
+                Applied::new(&*found).warning(format!("{found}: left as it is, not set to {from}"))
+            );
         }
         self.set(cx, from).await?;
         Ok(Applied::new(format!("{} goes back to {from} tasks", self.place)).fact("to", from))

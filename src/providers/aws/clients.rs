@@ -29,11 +29,14 @@ const OPERATION: Duration = Duration::from_secs(12);
 /// From the instance metadata service, STS, SSO or a program.
 const CREDENTIALS: Duration = Duration::from_secs(5);
 
+/// Made once, however many ask at the same time.
+type Kept = Arc<OnceCell<Arc<Reach>>>;
+
 /// The clients of one run.
 #[derive(Clone)]
 pub struct Clients {
     config: Arc<Config>,
-    kept: Arc<Mutex<BTreeMap<String, Arc<OnceCell<Arc<Reach>>>>>>,
+    kept: Arc<Mutex<BTreeMap<String, Kept>>>,
 }
 
 impl fmt::Debug for Clients {
@@ -173,5 +176,80 @@ impl Reach {
             .await
             .attempt(Kind::Failed, || format!("{WHAT} within {} s", CREDENTIALS.as_secs()))?
             .map_err(|e| missing().caused_by(super::failure::chain(&e)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use aws_sdk_sts::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_sts::error::BoxError;
+
+    use super::*;
+
+    /// Keeps where a request would go, and lets none go.
+    #[derive(Debug, Clone, Default)]
+    struct Seen(Arc<Mutex<String>>);
+
+    impl Intercept for Seen {
+        fn name(&self) -> &'static str {
+            "Seen"
+        }
+
+        fn read_before_transmit(
+            &self,
+            request: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            request.request().uri().clone_into(&mut self.0.lock().unwrap());
+            Err("not sent".into())
+        }
+    }
+
+    fn clients() -> Clients {
+        let mut text = String::from(
+            "[project]\nname = \"petforce\"\n[regions]\nprimary = \"us-east-1\"\n\
+             standby = \"us-west-2\"\n[store.s]\nurl = \"file:///nowhere/x\"\n\
+             region = \"us-west-2\"\n[database.petforce]\nurl = \"host=127.0.0.1 dbname=x\"\n\
+             stores = [\"s\"]\n",
+        );
+        for name in ["us-west-2", GLOBAL] {
+            text.push_str(&format!(
+                "[aws.{name}]\naccess_key_id = \"test\"\nsecret_access_key = \"${{KEY}}\"\n"
+            ));
+        }
+        let env = |name: &str| (name == "KEY").then(|| "test".to_owned());
+        Clients::new(Arc::new(Config::parse(&text, Path::new("drctl.toml"), &env).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn requests_go_to_the_region_itself() {
+        let clients = clients();
+        let west = clients.at("us-west-2").await.unwrap();
+        let global = clients.at(GLOBAL).await.unwrap();
+        let seen = Seen::default();
+        macro_rules! goes {
+            ($request:expr, $to:expr) => {
+                let _ = $request.customize().interceptor(seen.clone()).send().await;
+                let uri = seen.0.lock().unwrap().clone();
+                assert!(uri.starts_with($to), "{uri}");
+            };
+        }
+        goes!(west.sts().get_caller_identity(), "https://sts.us-west-2.amazonaws.com");
+        goes!(west.rds().describe_db_instances(), "https://rds.us-west-2.amazonaws.com");
+        goes!(west.ecs().list_clusters(), "https://ecs.us-west-2.amazonaws.com");
+        goes!(west.ecr().describe_repositories(), "https://api.ecr.us-west-2.amazonaws.com");
+        let elb = west.elb().describe_target_groups();
+        goes!(elb, "https://elasticloadbalancing.us-west-2.amazonaws.com");
+        let quotas = west.quotas().list_services();
+        goes!(quotas, "https://servicequotas.us-west-2.amazonaws.com");
+        goes!(global.route53().list_hosted_zones(), "https://route53.amazonaws.com");
+        // Whoever lends credentials for Route 53 is in the standby region.
+        goes!(global.sts().get_caller_identity(), "https://sts.us-west-2.amazonaws.com");
+        let again = clients.at("us-west-2").await.unwrap();
+        assert!(Arc::ptr_eq(&west, &again), "clients are kept");
     }
 }

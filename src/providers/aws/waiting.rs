@@ -1,6 +1,7 @@
 //! Waiting for AWS: looking again until it is so, or until the step's time is up.
 
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -51,5 +52,56 @@ where
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
+    }
+}
+
+/// What was asked for may take this long to show; asked again sooner, it might be done twice.
+const SHOWS: Duration = Duration::from_secs(20);
+
+/// Whether a change was asked for, answered or not.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Mutex<Option<Instant>>);
+
+impl Asked {
+    fn set(&self, at: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn get(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It may have happened, or may yet.
+    pub fn at_all(&self) -> bool {
+        self.get().is_some()
+    }
+
+    /// So lately that its effect need not show yet.
+    pub fn lately(&self) -> bool {
+        self.get().is_some_and(|at| at.elapsed() < SHOWS)
+    }
+
+    /// Asks by `asking`, whose `Some` says why it will not be done now. What is waited for then.
+    pub async fn ask(
+        &self,
+        asking: impl Future<Output = Result<Option<String>, Failure>>,
+    ) -> Result<String, Failure> {
+        self.set(Some(Instant::now()));
+        match asking.await {
+            Ok(None) => Ok("AWS to begin with it".to_owned()),
+            Ok(Some(why)) => {
+                self.set(None);
+                Ok(format!("AWS, which will not yet: {why}"))
+            }
+            // Settled by looking whether it shows.
+            Err(f) if f.class == FailureClass::Unknown => Ok(format!(
+                "a sign that it was done, since no answer came ({})",
+                f.error.one_line()
+            )),
+            Err(f) => {
+                self.set(None);
+                Err(f)
+            }
+        }
     }
 }

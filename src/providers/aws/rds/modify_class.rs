@@ -1,7 +1,5 @@
 //! `rds.modify_class`: another instance class, as when a small standby must carry all the load.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 use aws_sdk_rds::types::DbInstance;
 use schemars::JsonSchema;
@@ -12,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::providers::aws::failure::{Call, code};
 use crate::providers::aws::identity::{failed, unproven, untried};
-use crate::providers::aws::waiting::{Look, until};
+use crate::providers::aws::waiting::{Asked, Look, until};
 use crate::providers::{
     Action, Applied, Check, Context, Description, Facts, Failure, FailureClass, Observed, Standing,
 };
@@ -145,7 +143,7 @@ impl Action for ModifyClass {
     }
 
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
-        let asked = AtomicBool::new(false);
+        let asked = Asked::default();
         let outcome = until(cx, &self.what(), || async {
             let found = self.instance.look(cx).await?;
             if self.is_so(&found) {
@@ -153,21 +151,15 @@ impl Action for ModifyClass {
             }
             let status = found.db_instance_status().unwrap_or("unknown");
             let is_class = found.db_instance_class() == Some(&self.class);
-            if is_class || status != "available" || asked.load(Ordering::Relaxed) {
+            if is_class || status != "available" || asked.lately() {
                 return Ok(Look::NotYet(format!("RDS: {}", Self::told(&found))));
             }
-            Ok(Look::NotYet(match self.ask(cx).await? {
-                None => {
-                    asked.store(true, Ordering::Relaxed);
-                    "RDS to change the class".to_owned()
-                }
-                Some(why) => format!("RDS: {why}"),
-            }))
+            Ok(Look::NotYet(asked.ask(self.ask(cx)).await?))
         })
         .await;
         match outcome {
             Ok(()) => Ok(Applied::new(format!("{} has the class {}", self.instance, self.class))),
-            Err(f) if asked.into_inner() && f.class == FailureClass::Transient => {
+            Err(f) if asked.at_all() && f.class == FailureClass::Transient => {
                 Err(Failure::unknown(f.error))
             }
             Err(f) => Err(f),

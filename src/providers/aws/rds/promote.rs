@@ -1,7 +1,5 @@
 //! `rds.promote_replica`: makes a read replica a database of its own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::providers::aws::failure::{Call, code};
 use crate::providers::aws::identity::untried;
-use crate::providers::aws::waiting::{Look, until};
+use crate::providers::aws::waiting::{Asked, Look, until};
 use crate::providers::{
     Action, Applied, Check, Context, Description, Facts, Failure, FailureClass, Observed,
 };
@@ -116,7 +114,7 @@ impl Action for Promote {
     }
 
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
-        let asked = AtomicBool::new(false);
+        let asked = Asked::default();
         let began = tokio::time::Instant::now();
         let promoted = until(cx, &self.what(), || async {
             let instance = self.instance.look(cx).await?;
@@ -129,22 +127,14 @@ impl Action for Promote {
                 Stage::Busy(status) => {
                     Ok(Look::NotYet(format!("RDS: the replica's status is `{status}`")))
                 }
-                Stage::Promotable if asked.load(Ordering::Relaxed) => {
+                Stage::Promotable if asked.lately() => {
                     Ok(Look::NotYet("RDS to begin the promotion".into()))
                 }
-                // An answer that is lost is settled by the next look: RDS refuses a second request
-                // while it promotes.
-                Stage::Promotable => match self.ask(cx).await? {
-                    None => {
-                        asked.store(true, Ordering::Relaxed);
-                        Ok(Look::NotYet("RDS, which promotes the replica".into()))
-                    }
-                    Some(why) => Ok(Look::NotYet(format!("RDS: {why}"))),
-                },
+                Stage::Promotable => Ok(Look::NotYet(asked.ask(self.ask(cx)).await?)),
             }
         })
         .await;
-        let asked = asked.into_inner();
+        let asked = asked.at_all();
         match promoted {
             Ok(()) if asked => {
                 let took = began.elapsed().as_secs_f64();

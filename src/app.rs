@@ -2,7 +2,7 @@
 //! names concrete adapters.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
 use crate::providers::World;
+use crate::runbook::journal::Copies;
 use crate::snapshot::{self, readiness};
-use crate::store::{self, Holder, Lease, ObjectStore, Patience};
+use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience};
 
 /// A loaded configuration and what is made from it.
 pub struct App {
@@ -146,7 +147,8 @@ impl App {
         let config = self.config.database(database)?.clone();
         Ok(snapshot::Request {
             project: self.config.project.clone(),
-            conninfo: Conninfo::parse(&config.url)?,
+            conninfo: Conninfo::parse(&config.url)
+                .map_err(|e| e.during(format!("use the url of database `{database}`")))?,
             stores: self.stores_of(&config).await?,
             keys: self.keys()?,
             config,
@@ -211,6 +213,29 @@ impl App {
             Some(name) => Ok(vec![self.store(name).await?]),
         }
     }
+}
+
+impl App {
+    /// Where the journals of runs lie: the control store and a folder of this machine.
+    pub async fn journals(&self) -> Result<Copies> {
+        let control = self.store_in_haste(self.control_store()?).await?;
+        let local = state_folder(&|name| std::env::var_os(name).map(PathBuf::from))?;
+        let local = FileStore::new("local", "local", &local.join(&self.config.project));
+        Ok(Copies { control, local: Arc::new(local) })
+    }
+}
+
+/// Where drctl keeps what this machine must remember, as the XDG base directory specification has
+/// it; `DRCTL_STATE_DIR` goes before.
+fn state_folder(env: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
+    let whole = |name: &str| env(name).filter(|path| path.is_absolute());
+    let given = whole("DRCTL_STATE_DIR");
+    let state =
+        || whole("XDG_STATE_HOME").or_else(|| whole("HOME").map(|h| h.join(".local/state")));
+    given.or_else(|| state().map(|state| state.join("drctl"))).ok_or_else(|| {
+        Error::new(Kind::Usage, "find a folder for the local copies of journals")
+            .hint("set DRCTL_STATE_DIR or HOME to an absolute path")
+    })
 }
 
 /// How long a lease outlives the last sign of its holder.

@@ -47,6 +47,61 @@ pub enum Event {
     Notice { level: Level, message: String },
     /// A check found something.
     Found(Finding),
+    /// A run of a runbook is begun or gone on with.
+    RunStarted {
+        run: String,
+        runbook: String,
+        title: String,
+        mode: String,
+        operator: String,
+        /// When the clock began.
+        confirmed: DateTime<Utc>,
+        rto_seconds: u64,
+        steps: Vec<RunStep>,
+    },
+    /// A step waits for somebody's agreement.
+    StepAsks { step: String, who: String, command: String },
+    /// Somebody agreed.
+    StepApproved { step: String, by: String },
+    /// A step is applied; `attempt` counts from 1.
+    StepStarted { step: String, attempt: u32, at: DateTime<Utc> },
+    /// What a step waits for, in words.
+    StepWaits { step: String, what: String },
+    /// Whether a step's effect was found, after a crash or a lost answer.
+    StepObserved { step: String, done: bool, found: String },
+    /// A step is over: `done`, `failed` or `skipped`.
+    StepEnded {
+        step: String,
+        outcome: String,
+        summary: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+        at: DateTime<Utc>,
+    },
+    /// The way back began.
+    AbortStarted { by: String, why: String },
+    /// A step is being undone.
+    UndoStarted { step: String },
+    /// A step was undone, or could not be.
+    UndoEnded { step: String, well: bool, summary: String },
+    /// The run is over, or paused.
+    RunEnded { run: String, ending: String, seconds: f64 },
+}
+
+/// A step of a run, as it is when the run is shown first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStep {
+    pub id: String,
+    pub uses: String,
+    /// What it does, in the imperative.
+    pub effect: String,
+    pub needs: Vec<String>,
+    pub budget_seconds: u64,
+    pub point_of_no_return: bool,
+    /// `waiting`, `started`, `done`, `failed` or `skipped`.
+    pub standing: String,
 }
 
 /// Where events go. Called from many tasks at once; must not block for long.

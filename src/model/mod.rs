@@ -10,9 +10,9 @@ mod part;
 mod span;
 
 pub use digest::{Digest, DigestError, RowDigest};
-pub use event::{Event, Level, Silent, Sink, StoreOutcome};
+pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};
-pub use ids::{GenerationId, IdError, SnapshotId, is_name};
+pub use ids::{GenerationId, IdError, RunId, SnapshotId, is_name};
 pub use lsn::{Lsn, LsnError};
 pub use manifest::{
     Extension, LargeObjects, LeftOut, Manifest, MaterializedView, Role, RowFormat, SchemaArchive,

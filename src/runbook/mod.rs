@@ -2,8 +2,11 @@
 
 mod budget;
 mod check;
+pub mod decision;
+pub mod engine;
 mod folder;
 mod graph;
+pub mod journal;
 pub mod manual;
 mod modes;
 mod parse;
@@ -13,6 +16,7 @@ pub mod record;
 mod references;
 mod schema;
 pub mod sheet;
+pub mod state;
 mod suitable;
 
 pub use folder::{load, names, read};

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Attempt, Kind, Result};
 use crate::model::Digest;
 use crate::providers::{Facts, FailureClass, RunFacts};
 
@@ -17,13 +18,20 @@ pub struct Entry {
     pub fence: u64,
     /// The digest of the entry before; that of no bytes for the first.
     pub previous: Digest,
-    #[serde(flatten)]
     pub record: Record,
+}
+
+impl Entry {
+    /// The entry as it lies in the journal.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .attempt(Kind::Bug, || format!("write entry {} of a journal as JSON", self.number))
+    }
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {
     /// The first entry: the run and the digest of its plan.
     RunBegan {
@@ -49,6 +57,10 @@ pub enum Record {
     StepEnded {
         step: String,
         outcome: Outcome,
+    },
+    /// A step waits for somebody's agreement.
+    ApprovalAsked {
+        step: String,
     },
     /// Somebody agreed to a step. `object` is the digest of the approval that they wrote.
     StepApproved {
@@ -86,7 +98,7 @@ pub enum Record {
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
     Done {
         summary: String,
@@ -120,4 +132,28 @@ pub enum Ending {
     Aborted,
     /// Aborted, and something could not be undone.
     AbortIncomplete,
+}
+
+impl Outcome {
+    /// One line for people.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Done { summary, .. } => summary.clone(),
+            Self::Failed { error, .. } => error.clone(),
+            Self::Skipped { why } => why.clone(),
+        }
+    }
+}
+
+impl Ending {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::SucceededWithFailures => "succeeded_with_failures",
+            Self::Stopped => "stopped",
+            Self::Aborted => "aborted",
+            Self::AbortIncomplete => "abort_incomplete",
+        }
+    }
 }

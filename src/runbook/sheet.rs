@@ -81,3 +81,13 @@ pub enum Who {
     /// Somebody other than the operator.
     SecondPerson,
 }
+
+impl Who {
+    /// "a second person".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Operator => "an operator",
+            Self::SecondPerson => "a second person",
+        }
+    }
+}

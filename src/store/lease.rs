@@ -71,7 +71,7 @@ impl Lease {
                 released: None,
                 broken_by: None,
             };
-            let sent = std::time::Instant::now();
+            let sent = tokio::time::Instant::now();
             if let Put::Written(etag) = record.write(&*store, condition).await? {
                 let keeper = Keeper::start(store, record, etag, sent, ttl);
                 return Ok(Self { name: name.to_owned(), keeper });
@@ -96,6 +96,12 @@ impl Lease {
     /// or broke it.
     pub fn is_held(&self) -> bool {
         self.keeper.why_lost().is_none()
+    }
+
+    /// Whether it is lost only because the store did not answer for too long; nobody is known to have
+    /// taken it.
+    pub fn is_silent(&self) -> bool {
+        self.keeper.is_silent()
     }
 
     /// `Ok` while the lease is ours, else the error to end with.

@@ -1,15 +1,26 @@
 //! Running the built `drctl`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use super::moto::Moto;
 
+/// The built binary: the one of the tests, or the one that lies beside the lab's own program.
+pub fn program() -> PathBuf {
+    match option_env!("CARGO_BIN_EXE_drctl") {
+        Some(path) => path.into(),
+        None => {
+            let program = std::env::current_exe().unwrap();
+            program.parent().and_then(Path::parent).unwrap().join("drctl")
+        }
+    }
+}
+
 /// The binary, with an environment that holds PATH, an empty HOME and the key pair of the lab.
 pub fn drctl(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_drctl"));
+    let mut command = Command::new(program());
     command.env_clear().current_dir(home).env("HOME", home);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("AWS_ACCESS_KEY_ID", Moto::ACCESS_KEY);

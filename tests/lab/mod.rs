@@ -1,4 +1,5 @@
-//! The real parts that tests run against: PostgreSQL servers, S3 regions, certificates, a pooler.
+//! The real parts that tests run against: PostgreSQL servers, S3 regions, certificates, a pooler,
+//! DNS, mail and HTTP servers, and two whole regions put together from them.
 //!
 //! Every server listens on loopback and a free port, keeps its files in a folder of its own below
 //! the temporary folder, and ends with its guard, or with the test process however that ends.
@@ -7,33 +8,61 @@
 // Not every test binary uses every part.
 #![allow(dead_code, unused_imports)]
 
+mod app;
+mod background;
+mod calls;
 mod command;
+pub mod control;
+mod dns;
+mod forwarder;
+mod furnish;
 mod gate;
+mod health;
+mod hosted_zone;
 mod http;
+mod mail;
 mod moto;
 mod options;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod rds;
+mod receiver;
+mod region;
 mod scratch;
 mod setup;
 mod shared;
 mod standby;
+mod status;
 mod tls;
+mod world;
+mod writer;
+mod xml;
 
+pub use background::runtime;
+pub use calls::Api;
 pub use command::{Ran, drctl, run};
+pub use dns::{Cache, Dns, Manners, Records, Zone};
+pub use forwarder::{Flow, Forwarder};
+pub use furnish::SWITCH;
 pub use gate::Gate;
+pub use http::request_within;
+pub use mail::{Mail, MailOptions};
 pub use moto::Moto;
 pub use options::{Options, Version};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::Postgres;
 pub use process::free_port;
+pub use receiver::{Answer, Received, Receiver};
+pub use region::{Fault, Part, Region};
 pub use scratch::{Folder, Owner, folder};
 pub use setup::tool;
 pub use shared::{
     shared_moto_east, shared_moto_west, shared_pg15, shared_pg16, shared_pg18, unique,
 };
 pub use tls::Tls;
+pub use world::{EAST, WEST, World, WorldOptions, ZONE};
+pub use writer::{Acknowledged, Writer};
 
 use std::path::PathBuf;
 

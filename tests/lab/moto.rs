@@ -76,6 +76,15 @@ impl Moto {
         self.s3_ok("PUT", &format!("/{name}"), body.as_bytes());
     }
 
+    /// Lets everybody read one object, as health checkers must.
+    pub fn open_to_all(&self, bucket: &str, key: &str) {
+        let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+            "Resource": format!("arn:aws:s3:::{bucket}/{key}"),
+        }]});
+        self.s3_ok("PUT", &format!("/{bucket}?policy"), policy.to_string().as_bytes());
+    }
+
     /// A new bucket with a name of its own.
     pub fn fresh_bucket(&self, prefix: &str) -> String {
         let name = super::unique(prefix).replace('_', "-");
@@ -118,6 +127,11 @@ impl Moto {
 
     pub fn delete(&self, bucket: &str, key: &str) {
         self.s3_ok("DELETE", &object(bucket, key), b"");
+    }
+
+    /// Whether its process is there, stopped or not.
+    pub fn runs(&self) -> bool {
+        self.process.lock().unwrap().has_ended().is_none()
     }
 
     /// Stops answering, with connections left open, until [`resume`](Self::resume).

@@ -243,6 +243,30 @@ impl Postgres {
         process.end_with(Signal::KILL);
     }
 
+    /// Stops all of the server's processes, with connections left open, until
+    /// [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let process = self.process();
+        let process = process.as_ref().expect("the server runs");
+        process.signal(signal);
+        for child in children(process.pid()) {
+            let _ = kill_process(child, signal);
+        }
+    }
+
+    /// Whether its process is there, stopped or not.
+    pub fn runs(&self) -> bool {
+        self.process().as_mut().is_some_and(|process| process.has_ended().is_none())
+    }
+
     /// Makes a standby a primary on a new timeline, and waits until it is one.
     pub fn promote(&self) {
         let done = self.psql("postgres", "SELECT pg_promote(true, 60)");

@@ -1,5 +1,7 @@
 //! A physical standby of a server of the lab.
 
+use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::options::new_folder;
@@ -11,9 +13,22 @@ impl Postgres {
     /// A streaming standby made by `pg_basebackup`, with a replication slot of its own. It takes
     /// the primary's settings; wait for it with [`catch_up`](Self::catch_up).
     pub fn standby_of(primary: &Self) -> Self {
+        Self::standby_by(primary, primary.program("pg_basebackup"))
+    }
+
+    /// Likewise, which follows the primary by way of an address that leads to it.
+    pub fn standby_through(primary: &Self, way: SocketAddr) -> Self {
+        let mut command = primary.program("pg_basebackup");
+        command.env("PGHOST", way.ip().to_string()).env("PGPORT", way.port().to_string());
+        if let Some(password) = primary.password() {
+            command.env("PGPASSWORD", password);
+        }
+        Self::standby_by(primary, command)
+    }
+
+    fn standby_by(primary: &Self, mut command: Command) -> Self {
         let folder = new_folder(primary.version());
         let slot = super::unique("standby");
-        let mut command = primary.program("pg_basebackup");
         command.arg("-D").arg(folder.join("data")).args(["-R", "-C", "-S", &slot]);
         command.args(["-X", "stream", "-c", "fast", "--no-sync"]);
         run_tool(Owner::of_servers().run(&mut command).current_dir(folder.path()));

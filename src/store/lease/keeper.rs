@@ -1,11 +1,12 @@
 //! Keeping a lease: renewing it in the background and noticing when it is lost.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::record::{self, Record};
 use crate::error::{Error, Kind, Result};
@@ -69,6 +70,12 @@ impl Keeper {
         }
     }
 
+    /// Whether it is lost only because the store gave no answer for too long: nobody is known to
+    /// have taken it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.why_lost().is_some_and(|why| why == silent(self.ttl))
+    }
+
     pub(super) async fn lost(&self) -> String {
         let mut state = self.state.clone();
         loop {
@@ -80,10 +87,10 @@ impl Keeper {
                 changed = state.changed() => {
                     if changed.is_err() {
                         // The task ended: nothing renews it any more.
-                        tokio::time::sleep_until(end.into()).await;
+                        tokio::time::sleep_until(end).await;
                     }
                 }
-                () = tokio::time::sleep_until(end.into()) => {}
+                () = tokio::time::sleep_until(end) => {}
             }
         }
     }

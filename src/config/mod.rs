@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod lookup;
 mod nearest;
+mod redaction;
 mod references;
 mod secret;
 mod settings;
@@ -22,6 +23,7 @@ mod values;
 
 pub(crate) use nearest::did_you_mean;
 pub use nearest::nearest;
+pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
     AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig, FailoverConfig,

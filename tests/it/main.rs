@@ -13,6 +13,7 @@ mod fingerprint;
 mod home;
 mod journey;
 mod lab_works;
+mod net;
 mod order;
 mod postgres_connect;
 mod recipe;

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use super::conninfo::Conninfo;
 use crate::error::{Error, Kind, Result};
 
-pub use running::{Ended, Output, Running, run};
+pub use running::{Ended, Output, Running, Tail, run};
 
 /// A program of PostgreSQL's client package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::integrity::verify::Depth;
 use super::runbook_args::{Preflight, Runbook};
+use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Disaster recovery for PostgreSQL in two AWS regions: snapshots into both, proof, restore.

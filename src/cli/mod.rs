@@ -9,6 +9,8 @@ mod init;
 mod list;
 mod manual;
 mod plan_view;
+#[cfg(test)]
+mod plan_view_tests;
 mod preflight;
 mod prune;
 mod render;

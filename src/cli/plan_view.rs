@@ -78,9 +78,9 @@ fn expected_loss(plan: &Plan) -> String {
     let assess = plan.steps.iter().find(|s| s.uses == "loss.assess");
     let objective = whole(plan.rpo.0);
     match (plan.mode, plan.from == plan.to, assess) {
-        (_, true, _) => format!(
-            "what was written since the snapshot that is chosen; the RPO is {objective}"
-        ),
+        (_, true, _) => {
+            format!("what was written since the snapshot that is chosen; the RPO is {objective}")
+        }
         (Mode::Graceful, ..) => "none: no write is taken while the sides change".to_owned(),
         (Mode::Forced, _, Some(step)) => format!(
             "writes that {} never received; step `{}` says how much, against the RPO of {objective}",
@@ -225,7 +225,9 @@ fn way_back(plan: &Plan) -> String {
     let point = plan.point_of_no_return();
     let mut text = String::new();
     let until = match point {
-        Some(step) => format!("Until `{}` begins, `drctl abort RUN` undoes what was done.", step.id),
+        Some(step) => {
+            format!("Until `{}` begins, `drctl abort RUN` undoes what was done.", step.id)
+        }
         None => "`drctl abort RUN` undoes what was done, at any time.".to_owned(),
     };
     text.push_str(&hung("Way back     ", &until, WIDTH));

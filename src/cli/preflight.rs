@@ -139,10 +139,7 @@ mod tests {
             runbook_digest: Digest::of(b"text"),
             at: DateTime::UNIX_EPOCH,
             by: "ann on ops-1".to_owned(),
-            checks: checks
-                .into_iter()
-                .map(|(s, check)| Noted { steps: steps(s), check })
-                .collect(),
+            checks: checks.into_iter().map(|(s, check)| Noted { steps: steps(s), check }).collect(),
         }
     }
 

@@ -25,9 +25,7 @@ pub fn run(cli: &Cli, args: &Runbook) -> Result<Done> {
         }
         RunbookCommand::Actions { name } => actions(name.as_deref()),
         RunbookCommand::List => list(&App::load(cli.config.as_deref())?.config),
-        RunbookCommand::Check { files } => {
-            check(&App::load(cli.config.as_deref())?.config, files)
-        }
+        RunbookCommand::Check { files } => check(&App::load(cli.config.as_deref())?.config, files),
         RunbookCommand::Show { name, mode } => {
             show(&App::load(cli.config.as_deref())?.config, name, *mode)
         }
@@ -87,7 +85,10 @@ fn check(config: &Config, files: &[PathBuf]) -> Result<Done> {
         // A bare `x.toml` would be looked for in the configured folder.
         match runbook::read(config, path, &circumstances) {
             Ok(book) => {
-                text.push_str(&format!("{name}: good, {}\n", plural(book.steps.len() as u64, "step")));
+                text.push_str(&format!(
+                    "{name}: good, {}\n",
+                    plural(book.steps.len() as u64, "step")
+                ));
                 fields.push(json!({ "file": name, "ok": true, "problems": [] }));
             }
             Err(e) => {
@@ -121,7 +122,8 @@ fn show(config: &Config, name: &str, mode: Mode) -> Result<Done> {
         Mode::Forced => Mode::Graceful,
     };
     if book.steps.iter().any(|s| s.when.is_some()) {
-        let hint = format!("\nThe other mode: drctl runbook show {name} --mode {}\n", other.as_str());
+        let hint =
+            format!("\nThe other mode: drctl runbook show {name} --mode {}\n", other.as_str());
         text.push_str(&hint);
     }
     let budget = plan.budget();

@@ -22,3 +22,6 @@ mod suitable;
 pub use folder::{load, names, read};
 pub use references::Circumstances;
 pub use schema::schema;
+
+#[cfg(test)]
+mod tests;

@@ -65,9 +65,8 @@ pub fn make(
         let what = format!("runbook `{}`: steps wait for each other", runbook.name);
         Error::new(Kind::Usage, format!("{what}: {}", ids.join(", ")))
     })?;
-    let text = |what: &str, text: &str| {
-        replaced(&references, runbook, what, &text.into()).map(string)
-    };
+    let text =
+        |what: &str, text: &str| replaced(&references, runbook, what, &text.into()).map(string);
     Ok(Plan {
         runbook: runbook.name.clone(),
         title: text("title", &runbook.title)?,

@@ -46,9 +46,8 @@ pub async fn last(store: &dyn ObjectStore, runbook: &str) -> Result<Option<Prefl
         Err(e) if e.class == Class::NotFound => return Ok(None),
         Err(e) => return Err(e.into()),
     };
-    let read = serde_json::from_slice(&object.bytes).attempt(Kind::Unverified, || {
-        format!("read {key} in store `{}`", store.name())
-    });
+    let read = serde_json::from_slice(&object.bytes)
+        .attempt(Kind::Unverified, || format!("read {key} in store `{}`", store.name()));
     read.map(Some).map_err(|e| e.hint("run `drctl preflight` again"))
 }
 
@@ -79,9 +78,10 @@ pub fn judge(
         return refuse(format!("runbook `{runbook}` was changed after its last preflight"));
     }
     if last.worst() == Standing::NotReady {
-        let what = last.checks.first().map_or_else(String::new, |n| {
-            format!(": {}: {}", n.check.what, n.check.found)
-        });
+        let what = last
+            .checks
+            .first()
+            .map_or_else(String::new, |n| format!(": {}: {}", n.check.what, n.check.found));
         return refuse(format!("the last preflight, {hours} ago, found it not ready{what}"));
     }
     Ok(())
@@ -135,8 +135,7 @@ mod tests {
         let day = Duration::from_hours(24);
         let at = |hour| DateTime::UNIX_EPOCH + TimeDelta::hours(hour);
         let judged = |last: Option<&Preflight>, text: &[u8], now| {
-            judge(last, "region-failover", Digest::of(text), day, now)
-                .map_err(|e| e.one_line())
+            judge(last, "region-failover", Digest::of(text), day, now).map_err(|e| e.one_line())
         };
         let good = preflight(0, Standing::Unproven);
         assert_eq!(judged(Some(&good), b"text", at(24)), Ok(()));

@@ -1,10 +1,11 @@
-//! Reports of runs: a value, and its renderings as JSON, Markdown and HTML.
+//! What came of runs, drills and audits, and how the service stands, for people and programs.
 
 mod html;
 mod left;
 mod loss;
 mod markdown;
 mod run;
+pub mod status;
 mod timeline;
 mod words;
 

@@ -8,6 +8,7 @@ use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 
+use super::aws;
 use crate::config::Config;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::seal::Keys;
@@ -21,6 +22,8 @@ pub struct World {
     /// The store of the standby region in which runs, leases and the epoch lie.
     pub control: Arc<dyn ObjectStore>,
     pub keys: Keys,
+    /// Clients of AWS services by region; made when they are first asked for.
+    pub aws: aws::Clients,
     /// For every HTTP request but those of the AWS SDK. No proxy, no redirects, no timeout of its
     /// own: each request sets one.
     pub http: reqwest::Client,
@@ -38,6 +41,10 @@ impl World {
         control: Arc<dyn ObjectStore>,
         keys: Keys,
     ) -> Result<Self> {
+<<<<<<< HEAD
+        let aws = aws::Clients::new(Arc::clone(&config));
+        Ok(Self { config, stores, control, keys, aws, http: http()? })
+=======
         Self::trusting(authorities_of_this_machine(), config, stores, control, keys)
     }
 
@@ -63,6 +70,7 @@ impl World {
             Some((host, address)) => client.resolve(host, address),
             None => client,
         })
+>>>>>>> main
     }
 }
 

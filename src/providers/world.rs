@@ -22,7 +22,7 @@ pub struct World {
     /// The store of the standby region in which runs, leases and the epoch lie.
     pub control: Arc<dyn ObjectStore>,
     pub keys: Keys,
-    /// Clients of AWS services by region; made when they are first asked for.
+    /// Clients of AWS services, made when they are first asked for.
     pub aws: aws::Clients,
     /// For every HTTP request but those of the AWS SDK. No proxy, no redirects, no timeout of its
     /// own: each request sets one.
@@ -41,10 +41,6 @@ impl World {
         control: Arc<dyn ObjectStore>,
         keys: Keys,
     ) -> Result<Self> {
-<<<<<<< HEAD
-        let aws = aws::Clients::new(Arc::clone(&config));
-        Ok(Self { config, stores, control, keys, aws, http: http()? })
-=======
         Self::trusting(authorities_of_this_machine(), config, stores, control, keys)
     }
 
@@ -58,7 +54,8 @@ impl World {
     ) -> Result<Self> {
         let tls = trusting(&authorities)?;
         let http = finish(client(&tls))?;
-        Ok(Self { config, stores, control, keys, http, tls, authorities })
+        let aws = aws::Clients::new(Arc::clone(&config));
+        Ok(Self { config, stores, control, keys, aws, http, tls, authorities })
     }
 
     /// A client like `http` without open connections, which goes to `pin`'s address for its host,
@@ -70,7 +67,6 @@ impl World {
             Some((host, address)) => client.resolve(host, address),
             None => client,
         })
->>>>>>> main
     }
 }
 

@@ -12,7 +12,8 @@ use crate::runbook::record::Ending;
 pub(super) fn attention(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> Vec<String> {
     let mut found = Vec::new();
     for (database, region) in unfenced(report, facts) {
-        found.push(format!("UNFENCED: the old primary of `{database}` in {region} may take writes"));
+        found
+            .push(format!("UNFENCED: the old primary of `{database}` in {region} may take writes"));
     }
     for step in &report.steps {
         let id = &step.id;
@@ -35,7 +36,8 @@ pub(super) fn attention(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> V
         if let Some(measured) = &loss.measured
             && measured.seconds.is_some_and(|s| s > report.rpo_seconds)
         {
-            found.push(format!("more was lost than the RPO of {}", words::span(report.rpo_seconds)));
+            found
+                .push(format!("more was lost than the RPO of {}", words::span(report.rpo_seconds)));
         }
     }
     found
@@ -53,7 +55,9 @@ pub(super) fn to_do(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> Vec<S
             left.push(format!("Go on: `drctl resume {run}`{back}."));
         }
         Some(Ending::AbortIncomplete) => {
-            left.push(format!("Undo by hand what `drctl abort {run}` could not; then run it again."));
+            left.push(format!(
+                "Undo by hand what `drctl abort {run}` could not; then run it again."
+            ));
         }
         _ => {}
     }
@@ -63,7 +67,9 @@ pub(super) fn to_do(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> Vec<S
         match step.standing {
             StepStanding::Failed => left.push(format!("See to `{id}`, which failed{hint}.")),
             StepStanding::UndoFailed => left.push(format!("Undo `{id}` by hand{hint}.")),
-            StepStanding::Skipped => left.push(format!("`{id}` was skipped: do it by hand if needed.")),
+            StepStanding::Skipped => {
+                left.push(format!("`{id}` was skipped: do it by hand if needed."))
+            }
             _ => {}
         }
     }
@@ -79,7 +85,9 @@ pub(super) fn to_do(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> Vec<S
     let moved = from != to
         && matches!(report.ending, Some(Ending::Succeeded | Ending::SucceededWithFailures));
     if moved {
-        left.push(format!("Take a full snapshot of what runs in {to}: `drctl snapshot DATABASE --full`."));
+        left.push(format!(
+            "Take a full snapshot of what runs in {to}: `drctl snapshot DATABASE --full`."
+        ));
         left.push(format!(
             "Make the server in {from} a standby of the one in {to}: until then there is no region to \
              fail over to."
@@ -91,7 +99,8 @@ pub(super) fn to_do(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> Vec<S
 
 /// Databases whose old primary was left unfenced and not quarantined later.
 fn unfenced(report: &RunReport, facts: &BTreeMap<usize, Facts>) -> Vec<(String, String)> {
-    let text = |facts: &Facts, name: &str| facts.get(name).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |facts: &Facts, name: &str| facts.get(name).and_then(Value::as_str).map(str::to_owned);
     let is = |facts: &Facts, name: &str| facts.get(name) == Some(&Value::Bool(true));
     let safe: Vec<_> = facts
         .values()

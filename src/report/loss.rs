@@ -53,8 +53,7 @@ pub(super) fn of<'f>(all: impl Iterator<Item = &'f Facts>) -> Vec<Loss> {
     let mut losses: Vec<Loss> = Vec::new();
     for facts in all {
         let database = facts.get("database").and_then(Value::as_str).map(str::to_owned);
-        let predicted =
-            amount(facts, "predicted_seconds", "predicted_bytes", "basis");
+        let predicted = amount(facts, "predicted_seconds", "predicted_bytes", "basis");
         let mut measured = amount(facts, "lost_seconds", "lost_bytes", "loss_basis");
         if let Some(exactly) = facts.get("lost_bytes_exactly").and_then(Value::as_u64) {
             let amount = measured.get_or_insert_default();

@@ -37,7 +37,8 @@ fn the_page_needs_nothing_else_and_escapes_what_people_wrote() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("us-east-1 &lt;does&gt; not answer"));
-    for word in ["UNFENCED", "point of no return", "ben on ops-2", "no answer within 10 s", "<svg"] {
+    for word in ["UNFENCED", "point of no return", "ben on ops-2", "no answer within 10 s", "<svg"]
+    {
         assert!(page.contains(word), "{word}");
     }
     if let Ok(path) = std::env::var("DRCTL_REPORT_PAGE") {

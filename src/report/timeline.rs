@@ -21,7 +21,11 @@ impl Axis {
     /// As long as the run and its objective; a run that was much faster has the drawing for itself.
     fn of(report: &RunReport) -> Self {
         let ran = report.seconds.max(1.0);
-        let end = if ran * 3.0 < report.rto_seconds { ran * 1.15 } else { ran.max(report.rto_seconds) * 1.04 };
+        let end = if ran * 3.0 < report.rto_seconds {
+            ran * 1.15
+        } else {
+            ran.max(report.rto_seconds) * 1.04
+        };
         Self { end }
     }
 
@@ -44,10 +48,8 @@ impl Axis {
 pub(super) fn timeline(report: &RunReport) -> Markup {
     let axis = Axis::of(report);
     let height = TOP + ROW * report.steps.len() as f64 + 12.0;
-    let marks: Vec<f64> = (0..=20)
-        .map(|n| f64::from(n) * axis.step())
-        .take_while(|at| axis.shows(*at))
-        .collect();
+    let marks: Vec<f64> =
+        (0..=20).map(|n| f64::from(n) * axis.step()).take_while(|at| axis.shows(*at)).collect();
     html! {
         svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img"
             aria-label=(format!("Timeline of {} steps over {}", report.steps.len(), span(report.seconds))) {

@@ -107,7 +107,8 @@ fn orders_that_could_not_be_carried_out_are_told() {
     insta::assert_snapshot!(problems(&text.concat()), @r"");
     let activate = "[[step]]\nid = \"epoch\"\nuses = \"epoch.activate\"\n\
         with = { region = \"us-west-2\" }\ntimeout = \"10s\"\n";
-    let text = format!("{head}{activate}{}", ask("b", "on_failure = \"abort\"\nneeds = [\"epoch\"]"));
+    let text =
+        format!("{head}{activate}{}", ask("b", "on_failure = \"abort\"\nneeds = [\"epoch\"]"));
     insta::assert_snapshot!(problems(&text), @r"");
     let kept = text.replace("timeout = \"10s\"\n", "timeout = \"10s\"\ncompensate = false\n");
     assert_eq!(problems(&kept), "no problem");
@@ -168,8 +169,8 @@ fn every_runbook_of_the_folder_is_good_and_fits_its_objective_in_both_modes() {
 fn a_region_is_left_without_needing_it() {
     let config = config();
     let circumstances = Circumstances::of_a_look(&config);
-    for (name, leaning) in [("region-failover", vec!["swap", "insync"]),
-        ("region-failover-dataplane", vec![])]
+    for (name, leaning) in
+        [("region-failover", vec!["swap", "insync"]), ("region-failover-dataplane", vec![])]
     {
         let book = super::load(&config, name, &circumstances).unwrap();
         let plan = plan::make(&book, &config, Mode::Forced, &circumstances).unwrap();

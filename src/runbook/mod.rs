@@ -8,6 +8,8 @@ mod folder;
 mod graph;
 pub mod journal;
 pub mod manual;
+#[cfg(test)]
+mod manual_tests;
 mod modes;
 mod parse;
 pub mod plan;

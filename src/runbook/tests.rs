@@ -88,8 +88,31 @@ with = { message = 5 }
 needs = ["loop"]
 timeout = "1m"
 "#;
-    insta::assert_snapshot!(problems(text), @r"");
-    insta::assert_snapshot!(problems("title = \"x\"\n"), @r"");
+    insta::assert_snapshot!(problems(text), @r#"
+    test.toml has 18 problems:
+    test.toml:2: unknown key `titel` at the top of the file; did you mean `title`?
+    test.toml:3: `rto` needs a unit: "15s", "15min", "15d"
+    test.toml:4: `to`: "eu-west-1" is neither `primary` nor `standby` in [regions]
+    test.toml:7: `id`: must be letters, digits, `-`, `_` and `.`
+    test.toml:8: unknown action `human.aprove`; did you mean `human.approve`?
+    test.toml:10: `on_failure` must be one of "stop", "continue", "abort"; did you mean `abort`?
+    test.toml:12: [step] lacks `timeout`
+    test.toml:15: argument `mesage` of `human.approve` is unknown; did you mean `message`?
+    test.toml:15: argument `who` of `human.approve` must be one of "operator", "second-person"; did you mean `second-person`?
+    test.toml:16: step `ask` needs `aks`, which is not there; did you mean `ask`?
+    test.toml:17: `retries` must be from 0 to 20
+    test.toml:20: step `ask` is there twice; the first is in line 12
+    test.toml:22: argument `region`: unknown reference `${regions.stanby}`; did you mean `regions.standby`?
+    test.toml:28: `epoch.activate`: `epoch.activate`: `mars` is no region of this project (it has us-east-1 and us-west-2)
+    test.toml:29: `timeout`: must be a duration such as "30s", "50min" or "7d"
+    test.toml:30: `who` must be one of "operator", "second-person"
+    test.toml:35: argument `message` of `human.approve` must be a string, not a whole number
+    test.toml:36: these steps wait for each other: loop needs loop
+    "#);
+    insta::assert_snapshot!(problems("title = \"x\"\n"), @r"
+    test.toml has 1 problem:
+    test.toml: there is no [[step]]
+    ");
 }
 
 #[test]
@@ -104,12 +127,20 @@ fn orders_that_could_not_be_carried_out_are_told() {
         ask("c", &format!("{after}\non_failure = \"abort\"")),
         ask("d", "needs = [\"c\"]\napprove = { who = \"operator\", timeout = \"90s\" }"),
     ];
-    insta::assert_snapshot!(problems(&text.concat()), @r"");
+    insta::assert_snapshot!(problems(&text.concat()), @r#"
+    test.toml has 3 problems:
+    test.toml:2: the timeouts along a → c → d add up to 4m 30s in graceful and forced mode, more than the RTO of 3m
+    test.toml:14: `a` and `b` are both a point of no return and neither needs the other: say which comes first
+    test.toml:21: `on_failure = "abort"` on `c`: there is no way back after `a`; use "stop"
+    "#);
     let activate = "[[step]]\nid = \"epoch\"\nuses = \"epoch.activate\"\n\
         with = { region = \"us-west-2\" }\ntimeout = \"10s\"\n";
     let text =
         format!("{head}{activate}{}", ask("b", "on_failure = \"abort\"\nneeds = [\"epoch\"]"));
-    insta::assert_snapshot!(problems(&text), @r"");
+    insta::assert_snapshot!(problems(&text), @r#"
+    test.toml has 1 problem:
+    test.toml:13: `on_failure = "abort"` on `b`: nothing undoes `epoch`; where that may stay as it is, say `compensate = false` there
+    "#);
     let kept = text.replace("timeout = \"10s\"\n", "timeout = \"10s\"\ncompensate = false\n");
     assert_eq!(problems(&kept), "no problem");
     let undone = text.replace("timeout = \"10s\"\n", "timeout = \"10s\"\ncompensate = true\n");

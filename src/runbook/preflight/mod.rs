@@ -182,9 +182,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_that_never_ends_has_proven_nothing() {
-        let limit = Duration::from_secs(1);
+        let limit = Duration::ZERO;
         let found = in_time(limit, "a server".to_owned(), std::future::pending()).await;
         assert_eq!(found[0].standing, Standing::Unproven);
-        assert_eq!(found[0].found, "no answer within 1 s");
+        assert_eq!(found[0].found, "no answer within 0 s");
     }
 }

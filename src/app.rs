@@ -147,7 +147,8 @@ impl App {
         let config = self.config.database(database)?.clone();
         Ok(snapshot::Request {
             project: self.config.project.clone(),
-            conninfo: Conninfo::parse(&config.url)?,
+            conninfo: Conninfo::parse(&config.url)
+                .map_err(|e| e.during(format!("use the url of database `{database}`")))?,
             stores: self.stores_of(&config).await?,
             keys: self.keys()?,
             config,

@@ -90,7 +90,7 @@ pub struct Doctor {
     /// The database's name in the configuration; all if none is given
     pub database: Option<String>,
     /// How long any one step may take
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = limit)]
     pub timeout: std::time::Duration,
 }
 
@@ -332,6 +332,15 @@ pub struct Prune {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// A duration that leaves time for anything at all.
+fn limit(text: &str) -> Result<std::time::Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(limit) if limit.is_zero() => Err("nothing can be asked in no time".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(e) => Err(format!("{e}; give it as `20s` or `2min`")),
+    }
 }
 
 /// As `jobs` in the configuration.

@@ -21,6 +21,8 @@ use args::{Cli, Command};
 use clap::Parser as _;
 use std::process::ExitCode;
 
+use crate::error::{Error, Kind, Result};
+
 /// Runs the program: parses the arguments, runs the command, prints what came of it.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -28,6 +30,9 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // clap prints help and version to stdout with exit code 0, mistakes to stderr with 2.
             let _ = e.print();
+            if e.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                return render::finish(&meant(), true, Err(mistake(&e)));
+            }
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
@@ -40,24 +45,51 @@ pub fn main() -> ExitCode {
     };
     let json = cli.json;
     let name = cli.command.name();
-    let outcome = runtime.block_on(async {
-        // What holds a lease gives it back when it is told to stop.
-        match &cli.command {
-            Command::Snapshot(_) | Command::Prune(_) => run(cli).await,
-            _ => tokio::select! {
-                outcome = run(cli) => outcome,
-                stopped = stopped() => Err(stopped),
-            },
-        }
+    let outcome = unless_panicked(|| {
+        runtime.block_on(async {
+            // What holds a lease gives it back when it is told to stop.
+            match &cli.command {
+                Command::Snapshot(_) | Command::Prune(_) => run(cli).await,
+                _ => tokio::select! {
+                    outcome = run(cli) => outcome,
+                    stopped = stopped() => Err(stopped),
+                },
+            }
+        })
     });
     // Work on other threads must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     render::finish(name, json, outcome)
 }
 
+/// A panic is a bug, and ends with the exit code of one; the panic itself has been printed.
+fn unless_panicked<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Nothing is used afterwards that a panic could have left half changed.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(Error::new(Kind::Bug, "drctl broke off: this is a bug in it").hint(
+            "what was committed before is as it was; report it with the lines above and the output \
+             of `drctl --version`",
+        ))
+    })
+}
+
+/// A mistake on the command line, without the colours and the usage that people are shown.
+fn mistake(e: &clap::Error) -> Error {
+    let text = e.render().to_string();
+    let what = text.split("\n\n").next().unwrap_or_default();
+    Error::new(Kind::Usage, what.trim_start_matches("error: ").trim())
+        .hint("`drctl help COMMAND` shows what it takes")
+}
+
+/// The command of a line that could not be parsed; empty if none can be made out.
+fn meant() -> String {
+    let known = command();
+    let mut args = std::env::args().skip(1);
+    args.find(|arg| known.get_subcommands().any(|c| c.get_name() == arg)).unwrap_or_default()
+}
+
 /// A signal to stop, as an error that says so.
-async fn stopped() -> crate::error::Error {
-    use crate::error::{Error, Kind};
+async fn stopped() -> Error {
     use tokio::signal::unix::{SignalKind, signal};
     let what = "the command was stopped by a signal";
     let Ok(mut term) = signal(SignalKind::terminate()) else {
@@ -71,7 +103,7 @@ async fn stopped() -> crate::error::Error {
         .hint("what was committed before is as it was; run the command again")
 }
 
-async fn run(cli: Cli) -> crate::error::Result<render::Done> {
+async fn run(cli: Cli) -> Result<render::Done> {
     match &cli.command {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
@@ -85,5 +117,27 @@ async fn run(cli: Cli) -> crate::error::Result<render::Done> {
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_the_exit_code_of_a_bug() {
+        let outcome: Result<()> = unless_panicked(|| panic!("on purpose"));
+        assert_eq!(outcome.unwrap_err().kind().exit_code(), 70);
+        assert_eq!(unless_panicked(|| Ok(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_mistake_is_told_to_programs_in_a_line() {
+        let e = Cli::try_parse_from(["drctl", "verify", "--depth", "deep"]).unwrap_err();
+        let e = mistake(&e);
+        assert_eq!(e.kind().exit_code(), 2);
+        assert!(e.what().starts_with("invalid value 'deep' for '--depth <DEPTH>'"), "{e:?}");
+        let e = mistake(&Cli::try_parse_from(["drctl", "copy", "petforce"]).unwrap_err());
+        assert!(e.what().contains("--from <FROM>") && !e.what().contains("Usage"), "{e:?}");
     }
 }

@@ -9,7 +9,7 @@ use super::args::{Cli, MissingRoles, Restore};
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::App;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::integrity::seal::Keys;
 use crate::integrity::shelf::{self, Shelf};
 use crate::model::{Level, Sink};
@@ -45,12 +45,13 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
     }
     let (_, manifest) = shelf::manifest(&stores, &keys, &config.name, shelved).await?;
     let target = match app.config.target_names().any(|t| t == args.to) {
-        true => Conninfo::parse(&app.config.target(&args.to)?.url)?,
+        true => Conninfo::parse(&app.config.target(&args.to)?.url)
+            .map_err(|e| e.during(format!("use target `{}`", args.to)))?,
         false if looks_like_conninfo(&args.to) => {
-            Conninfo::parse(&crate::config::Secret::new(args.to.clone()))?
+            Conninfo::parse(&crate::config::Secret::new(args.to.clone()))
+                .map_err(|e| e.during("use what --to gives"))?
         }
-        // Names the nearest target.
-        false => Conninfo::parse(&app.config.target(&args.to)?.url)?,
+        false => return Err(no_target(app, &args.to)),
     };
     let protected = app
         .config
@@ -116,8 +117,21 @@ async fn at_hand(
     Ok((stores, shelf))
 }
 
+fn no_target(app: &App, name: &str) -> Error {
+    let Err(e) = app.config.target(name) else {
+        return Error::new(Kind::Bug, format!("target `{name}` is and is not there"));
+    };
+    // It names the nearest target, if one is near.
+    let known: Vec<&str> = app.config.target_names().collect();
+    let there = match known.as_slice() {
+        [] => format!("add a [target.{name}] table to the configuration"),
+        known => format!("its targets are {}", known.join(", ")),
+    };
+    e.hint(format!("{there}; or give a connection string: postgresql://ROLE@HOST/DATABASE"))
+}
+
 fn looks_like_conninfo(text: &str) -> bool {
-    text.starts_with("postgres://") || text.starts_with("postgresql://") || text.contains('=')
+    text.contains("://") || text.contains('=')
 }
 
 fn plan(plan: &RestorePlan) -> Done {

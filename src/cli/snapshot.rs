@@ -127,6 +127,9 @@ fn preview(database: &str, preview: &Preview) -> Done {
             text.push_str(&format!("  {}: {}\n", line.what, line.reason));
         }
     }
+    for line in &preview.broken {
+        text.push_str(&format!("Warning: {line}\n"));
+    }
     for (store, why) in &preview.lost {
         text.push_str(&format!("Store `{store}` cannot be used: {why}\n"));
     }
@@ -138,6 +141,7 @@ fn preview(database: &str, preview: &Preview) -> Done {
             "table": name.to_string(), "bytes": size, "probed": probed,
         })).collect::<Vec<_>>(),
         "left_out": preview.left_out,
+        "warnings": preview.broken,
         "lost_stores": preview.lost.iter().map(|(store, error)| json!({
             "name": store, "error": error,
         })).collect::<Vec<_>>(),

@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod lookup;
 mod nearest;
+mod redaction;
 mod references;
 mod secret;
 mod settings;
@@ -21,6 +22,7 @@ mod units;
 mod values;
 
 pub use nearest::nearest;
+pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
     AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig, FailoverConfig,

@@ -307,6 +307,8 @@ pub fn unknown<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Error {
         .min_by_key(|(distance, id)| (*distance, std::cmp::Reverse(*id)));
     let error = Error::new(Kind::Usage, format!("there is no snapshot `{given}`"));
     match nearest {
+        _ if given == "all" => error.hint("give one id, the beginning of one, or `latest`"),
+        _ if strsim::damerau_levenshtein(given, "latest") <= 2 => error.hint("is `latest` meant?"),
         Some((_, id)) => error.hint(format!("the nearest is `{id}`; `drctl list` shows all")),
         None => error.hint("`drctl list` shows what there is"),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -43,6 +43,13 @@ macro_rules! id {
             pub fn new(now: DateTime<Utc>, random: u32) -> Self {
                 let time = now.format(TIME);
                 Self(format!("{}{time}-{:06x}", $prefix, random & 0xFF_FFFF))
+            }
+
+            /// An id that sorts behind `newest`, whatever the clock says: ids have seconds, and
+            /// two things of one second would sort by chance.
+            pub fn after(newest: Option<&Self>, now: DateTime<Utc>, random: u32) -> Self {
+                let next = newest.map(|n| n.began() + TimeDelta::seconds(1));
+                Self::new(next.map_or(now, |next| next.max(now)), random)
             }
 
             /// When it began, to the second.
@@ -123,6 +130,20 @@ mod tests {
         {
             assert!(bad.parse::<SnapshotId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_id_sorts_behind_the_newest_one() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let newest: SnapshotId = "20261122T134512Z-ffffff".parse().unwrap();
+        let after = |now| SnapshotId::after(Some(&newest), at(now), 1).to_string();
+        assert_eq!(after("2026-11-22T13:45:12.9Z"), "20261122T134513Z-000001");
+        assert_eq!(after("2026-11-22T13:45:13.1Z"), "20261122T134513Z-000001");
+        // The clock that named the newest one ran ahead.
+        assert_eq!(after("2026-11-22T13:40:00Z"), "20261122T134513Z-000001");
+        assert_eq!(after("2026-11-22T14:45:00Z"), "20261122T144500Z-000001");
+        let first = SnapshotId::after(None, at("2026-11-22T13:45:12Z"), 1);
+        assert_eq!(first.as_str(), "20261122T134512Z-000001");
     }
 
     #[test]

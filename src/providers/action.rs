@@ -231,10 +231,18 @@ pub struct RunFacts {
     pub id: String,
     pub runbook: String,
     pub mode: Mode,
+    /// The region that was active before, and the one that is afterwards; as in the plan.
+    #[serde(default)]
+    pub from: String,
+    #[serde(default)]
+    pub to: String,
     /// When the operator confirmed: the clock against the RTO starts here.
     pub confirmed: DateTime<Utc>,
     /// "ann on ops-1".
     pub operator: String,
+    /// Everybody who has carried it on, the first one too; none of them is a second person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// `--accept-loss`: so much time, or so many bytes of WAL, may be lost.

@@ -1,9 +1,12 @@
 //! What actions may use: made once for each run by the composition root.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 
 use crate::config::Config;
 use crate::error::{Attempt, Error, Kind, Result};
@@ -21,37 +24,73 @@ pub struct World {
     /// For every HTTP request but those of the AWS SDK. No proxy, no redirects, no timeout of its
     /// own: each request sets one.
     pub http: reqwest::Client,
+    /// For every TLS connection but those of PostgreSQL and of the AWS SDK.
+    pub tls: rustls::ClientConfig,
+    /// Whom `tls` trusts.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 impl World {
-    /// With an HTTP client that trusts the authorities of this machine.
+    /// Trusting the authorities of this machine.
     pub fn new(
         config: Arc<Config>,
         stores: BTreeMap<String, Arc<dyn ObjectStore>>,
         control: Arc<dyn ObjectStore>,
         keys: Keys,
     ) -> Result<Self> {
-        Ok(Self { config, stores, control, keys, http: http()? })
+        Self::trusting(authorities_of_this_machine(), config, stores, control, keys)
+    }
+
+    /// As `new`, trusting these.
+    pub fn trusting(
+        authorities: Vec<CertificateDer<'static>>,
+        config: Arc<Config>,
+        stores: BTreeMap<String, Arc<dyn ObjectStore>>,
+        control: Arc<dyn ObjectStore>,
+        keys: Keys,
+    ) -> Result<Self> {
+        let tls = trusting(&authorities)?;
+        let http = finish(client(&tls))?;
+        Ok(Self { config, stores, control, keys, http, tls, authorities })
+    }
+
+    /// A client like `http` without open connections, which goes to `pin`'s address for its host,
+    /// whatever DNS says; a port in the url counts more than the address's. TLS still asks for the
+    /// host.
+    pub(super) fn fresh_http(&self, pin: Option<(&str, SocketAddr)>) -> Result<reqwest::Client> {
+        let client = client(&self.tls);
+        finish(match pin {
+            Some((host, address)) => client.resolve(host, address),
+            None => client,
+        })
     }
 }
 
 /// The provider is given explicitly, so that nothing depends on a process-wide default.
-fn http() -> Result<reqwest::Client> {
-    let tls = trusting_this_machine()?;
+fn client(tls: &rustls::ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls.clone())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("drctl/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .attempt(Kind::Failed, || "make the HTTP client".to_owned())
 }
 
-/// TLS that trusts the authorities of this machine. One without any can still speak to those that
-/// need none, so only what it then asks for fails.
-pub(crate) fn trusting_this_machine() -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn finish(client: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    client.build().attempt(Kind::Failed, || "make the HTTP client".to_owned())
+}
+
+/// Those that can be read: bundles carry certificates that nobody needs and that rustls cannot read.
+fn authorities_of_this_machine() -> Vec<CertificateDer<'static>> {
+    let certs = rustls_native_certs::load_native_certs().certs;
+    let readable =
+        |cert: &CertificateDer<'static>| RootCertStore::empty().add(cert.clone()).is_ok();
+    certs.into_iter().filter(readable).collect()
+}
+
+/// Without any authority it still speaks to those that need none, so only what it then asks for fails.
+fn trusting(authorities: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.iter().cloned());
     Ok(rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::new(Kind::Bug, "choose TLS versions").caused_by(e))?

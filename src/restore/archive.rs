@@ -12,7 +12,7 @@ use super::request::Skipped;
 use super::script::{self, Named};
 use crate::config::Profile;
 use crate::error::{Attempt, Error, Kind, Result};
-use crate::model::Manifest;
+use crate::model::{LeftOut, Manifest};
 use crate::postgres::Conninfo;
 use crate::postgres::programs::{self, Program, Running};
 
@@ -44,6 +44,8 @@ pub struct Run<'a> {
     pub made_roles: &'a [String],
     /// Roles that the target lacks and that the restore goes on without.
     pub without_roles: &'a [String],
+    /// What the snapshot does not carry.
+    pub left_out: &'a [LeftOut],
 }
 
 /// The major version of the pg_dump that wrote the archive: `pg_dump 15.18`.

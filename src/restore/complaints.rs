@@ -1,6 +1,7 @@
 //! What pg_restore says on stderr: which of its errors are harmless here, and why.
 
 use super::archive::Run;
+use super::references;
 use super::request::Skipped;
 use super::script::{self, Token};
 use crate::config::Profile;
@@ -100,6 +101,9 @@ pub fn harmless(complaint: &Complaint, run: &Run<'_>) -> Option<Skipped> {
         && owner.is_some_and(|o| run.made_roles.iter().any(|made| made == o))
     {
         return skipped("its owner must be a superuser, and roles are made without such rights");
+    }
+    if let Some(what) = references::left_out(statement, run.left_out) {
+        return skipped(&format!("it refers to what the snapshot leaves out: {what}"));
     }
     by_provider(message, statement, run.provider?).and_then(skipped)
 }
@@ -208,6 +212,7 @@ pg_restore: warning: errors ignored on restore: 4
                 provider,
                 made_roles: &[],
                 without_roles: &roles,
+                left_out: &[],
             };
             errors.iter().map(|e| harmless(e, &run).is_some()).collect()
         };

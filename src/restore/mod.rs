@@ -10,27 +10,29 @@ mod contents;
 mod finishing;
 mod load;
 mod objects;
+mod phases;
 mod place;
+mod preparing;
 mod proof;
+mod references;
 mod request;
 mod script;
 mod target;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
-use self::archive::{Archive, Run, major_of};
+use self::archive::{Archive, Run};
 use self::contents::Stage;
 use self::load::{Load, TableLoad};
 use self::objects::Objects;
+use self::phases::{Phases, Unfinished};
 use self::place::Place;
+use self::preparing::{Prepared, chosen_sequences, chosen_tables, prepare, refuse};
 use self::proof::Claim;
 use self::target::Target;
-use crate::error::{Error, Kind, Result};
-use crate::model::{Event, Extension, Level, Manifest, Sequence, Sink, Table, TableName};
-use crate::postgres::programs::{Program, Tool};
-use crate::snapshot::profile;
+use crate::error::{Error, Result};
+use crate::model::{Event, Level, Table, TableName};
 
 pub use self::proof::prove;
 pub use self::request::{
@@ -65,202 +67,11 @@ pub async fn restore(request: &RestoreRequest) -> Result<Restored> {
     carry_out(request, prepared).await
 }
 
-/// What is known before anything is changed.
-struct Prepared {
-    plan: RestorePlan,
-    target: Target,
-    archive: Archive,
-    objects: Arc<Objects>,
-    with_tablespaces: bool,
-    /// Tables to load that the provider has made already.
-    there: BTreeSet<TableName>,
-}
-
-async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
-    let manifest = &request.manifest;
-    let objects = Arc::new(Objects::new(&request.stores, manifest, Arc::clone(&request.sink)));
-    let target = Target::reach(request).await?;
-    let mut refusals = target.refusals(request).await?;
-    let mut warnings = Vec::new();
-
-    let newest = target.major().max(major_of(&manifest.schema.program));
-    let program = Program::find(Tool::PgRestore, request.pg_bin.as_deref(), newest).await?;
-    let mut archive = Archive::fetch(&objects, manifest, program).await?;
-    if !request.tables.is_empty() {
-        for label in archive.contents.select(&request.tables, manifest)? {
-            warnings.push(format!("{label} is left out: it needs a table that is not restored"));
-        }
-    }
-    let gone = left_out_extensions(manifest);
-    let names: Vec<&str> = gone.iter().map(|e| e.name.as_str()).collect();
-    archive.contents.without_extensions(&names);
-    for extension in &gone {
-        warnings.push(format!(
-            "extension {} is left out with its schema {}",
-            extension.name, extension.schema
-        ));
-    }
-    let named = archive.named().await?;
-    let missing_roles: Vec<String> = named.roles.difference(&target.roles).cloned().collect();
-    if !missing_roles.is_empty() && request.roles == Roles::Refuse {
-        refusals.push(Refusal {
-            what: format!("the target has no roles {}", missing_roles.join(", ")),
-            hint: "--roles create makes them without login; --roles skip restores without what \
-                   they own and are granted"
-                .to_owned(),
-        });
-    }
-    let tablespaces: Vec<String> =
-        named.tablespaces.difference(&target.tablespaces).cloned().collect();
-    if !tablespaces.is_empty() {
-        warnings.push(format!(
-            "the target has no tablespaces {}: everything goes to the default one",
-            tablespaces.join(", ")
-        ));
-    }
-    let provided: Vec<String> = request
-        .profile
-        .map(|p| profile::provided_schemas(p).iter().map(|s| (*s).to_owned()).collect())
-        .unwrap_or_default();
-    let mut extensions = target.extension_gaps(manifest);
-    extensions.retain(|gap| !names.contains(&gap.name.as_str()));
-    let lacking: Vec<&str> =
-        extensions.iter().filter(|e| e.available.is_none()).map(|e| e.name.as_str()).collect();
-    if !lacking.is_empty() && request.tables.is_empty() {
-        refusals.push(Refusal {
-            what: format!("the target has no extensions {}", lacking.join(", ")),
-            hint: "install their packages on the target's server, or allow them at the provider"
-                .to_owned(),
-        });
-    }
-    for gap in &extensions {
-        if let Some(available) = &gap.available {
-            warnings.push(format!(
-                "extension {} will be {available}; the source has {}",
-                gap.name, gap.version
-            ));
-        }
-    }
-    let chosen = chosen_tables(request, &archive);
-    let mut tables: Vec<PlannedTable> = chosen
-        .iter()
-        .map(|t| PlannedTable { name: t.name.clone(), rows: t.rows, raw_bytes: t.raw_bytes })
-        .collect();
-    tables.sort_by_key(|t| std::cmp::Reverse(t.raw_bytes));
-    let (there, filled) = target.already_there(&chosen, &provided).await?;
-    if !filled.is_empty() {
-        refusals.push(Refusal {
-            what: format!("the provider's tables have rows already: {}", filled.join(", ")),
-            hint: "restore into a new project, before anybody signs up or uploads".to_owned(),
-        });
-    }
-    let everything = request.tables.is_empty();
-    let plan = RestorePlan {
-        snapshot: manifest.id.clone(),
-        taken: manifest.taken,
-        source_version: manifest.source.version.clone(),
-        target: target.wanted.host_for_people(),
-        target_version: target.server.version.clone(),
-        course: target.course,
-        program: archive.program.to_string(),
-        rows: tables.iter().map(|t| t.rows).sum(),
-        raw_bytes: tables.iter().map(|t| t.raw_bytes).sum(),
-        tables,
-        sequences: chosen_sequences(request, &archive).len() as u64,
-        large_objects: if everything { manifest.large_objects.objects } else { 0 },
-        materialized_views: views(request),
-        missing_roles,
-        extensions,
-        provided_schemas: provided
-            .iter()
-            .filter(|s| archive.contents.makes_schema(s))
-            .cloned()
-            .collect(),
-        warnings,
-        refusals,
-    };
-    let with_tablespaces = tablespaces.is_empty();
-    Ok(Prepared { plan, target, archive, objects, with_tablespaces, there })
-}
-
-/// Everything that speaks against the restore, at once.
-fn refuse(plan: &RestorePlan) -> Result<()> {
-    let (first, more) = match plan.refusals.split_first() {
-        None => return Ok(()),
-        Some(all) => all,
-    };
-    if more.is_empty() {
-        return Err(Error::new(Kind::Usage, format!("restore refused: {}", first.what))
-            .hint(first.hint.clone()));
-    }
-    let lines: String =
-        plan.refusals.iter().map(|r| format!("\n  {}\n    {}", r.what, r.hint)).collect();
-    Err(Error::new(Kind::Usage, format!("restore refused for {} reasons:{lines}", more.len() + 1)))
-}
-
-fn chosen_tables<'a>(request: &'a RestoreRequest, archive: &Archive) -> Vec<&'a Table> {
-    let all = request.manifest.tables.iter();
-    if request.tables.is_empty() {
-        return all.collect();
-    }
-    let named = |t: &Table| {
-        let name = t.name.to_string();
-        request.tables.iter().any(|p| crate::snapshot::matches(p, &name))
-    };
-    all.filter(|t| match t.condition.is_some() {
-        true => named(t),
-        false => archive.contents.chooses(t.oid),
-    })
-    .collect()
-}
-
-fn chosen_sequences(request: &RestoreRequest, archive: &Archive) -> Vec<Sequence> {
-    let all = request.manifest.sequences.iter();
-    let everything = request.tables.is_empty();
-    all.filter(|s| everything || archive.contents.takes_sequence(&s.name)).cloned().collect()
-}
-
-/// Extensions in schemas that the snapshot does not carry: they could not be made there.
-fn left_out_extensions(manifest: &Manifest) -> Vec<&Extension> {
-    let gone = |schema: &str| {
-        manifest.left_out.iter().any(|l| l.what.strip_prefix("schema ") == Some(schema))
-    };
-    manifest.extensions.iter().filter(|e| gone(&e.schema)).collect()
-}
-
-fn views(request: &RestoreRequest) -> Vec<TableName> {
-    match request.tables.is_empty() {
-        true => request.manifest.materialized_views.iter().map(|v| v.name.clone()).collect(),
-        false => Vec::new(),
-    }
-}
-
-/// Names each phase and measures it.
-struct Phases<'a> {
-    request: &'a RestoreRequest,
-    began: Option<(String, Instant)>,
-    done: Vec<(String, f64)>,
-}
-
-impl Phases<'_> {
-    fn begin(&mut self, name: &str) {
-        self.end();
-        self.request.sink.emit(Event::Phase { name: name.to_owned() });
-        self.began = Some((name.to_owned(), Instant::now()));
-    }
-
-    fn end(&mut self) {
-        if let Some((name, at)) = self.began.take() {
-            self.done.push((name, at.elapsed().as_secs_f64()));
-        }
-    }
-}
-
 async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Restored> {
     let Prepared { plan, target, archive, objects, with_tablespaces, there } = prepared;
     let manifest = &request.manifest;
     let everything = request.tables.is_empty();
-    let mut phases = Phases { request, began: None, done: Vec::new() };
+    let mut phases = Phases::new(request);
     let mut skipped = Vec::new();
 
     phases.begin("part lists");
@@ -292,6 +103,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             provider,
             made_roles: made_roles.unwrap_or_default(),
             without_roles: skip_roles.unwrap_or_default(),
+            left_out: &request.manifest.left_out,
         };
         let (passed_over, warnings) = archive.restore(&place.info, run).await?;
         warnings.into_iter().for_each(|w| request.sink.notice(Level::Warning, w));
@@ -390,20 +202,6 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
         );
     }
     Ok(restored(phases, &target, skipped, advice))
-}
-
-/// Tells what is left behind by a restore that fails or is stopped.
-struct Unfinished<'a> {
-    sink: &'a Arc<dyn Sink>,
-    remains: Option<String>,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if let Some(remains) = self.remains.take() {
-            self.sink.notice(Level::Warning, remains);
-        }
-    }
 }
 
 /// Fetches and proves the part lists of all tables, before anything is changed.

@@ -131,6 +131,8 @@ impl Target {
                 "a restore never writes over a source: restore beside it, under another name, and \
                  move the application over",
             );
+            // Advice on how to write there all the same would be wrong.
+            return Ok(all);
         }
         if self.server.in_recovery {
             refuse(

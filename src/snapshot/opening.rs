@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use crate::error::{Error, Result};
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
-use crate::model::{GenerationId, Level, Manifest, RowFormat, Sink};
+use crate::model::{GenerationId, Level, Manifest, RowFormat, Sink, SnapshotId};
 use crate::store::{ObjectStore, marker};
 
 /// One store as it was found.
@@ -16,6 +16,8 @@ pub struct Opened {
     pub store: Arc<dyn ObjectStore>,
     /// The newest snapshot that is complete here, or why that cannot be told.
     pub newest: Result<Option<Manifest>>,
+    /// The newest id of a snapshot, readable or not.
+    pub newest_id: Option<SnapshotId>,
     /// The newest generation, finished or not.
     pub newest_generation: Option<GenerationId>,
 }
@@ -53,17 +55,44 @@ pub async fn open(
                     ),
                 );
             }
-            let generation = history::generations(&**store, database).await?.pop();
-            Ok::<_, Error>((newest, generation))
+            let ids = broken.into_iter().map(|(place, _)| place.snapshot);
+            let newest_id = ids.chain(newest.as_ref().map(|m| m.id.clone())).max();
+            let newest_generation = history::generations(&**store, database).await?.pop();
+            let store = Arc::clone(store);
+            Ok::<_, Error>(Opened { store, newest: Ok(newest), newest_id, newest_generation })
         };
-        match look.await {
-            Ok((newest, newest_generation)) => {
-                Opened { store: Arc::clone(store), newest: Ok(newest), newest_generation }
-            }
-            Err(e) => Opened { store: Arc::clone(store), newest: Err(e), newest_generation: None },
-        }
+        look.await.unwrap_or_else(|e| Opened {
+            store: Arc::clone(store),
+            newest: Err(e),
+            newest_id: None,
+            newest_generation: None,
+        })
     }))
     .await
+}
+
+/// A newest snapshot further ahead of the clock than this is told.
+const AHEAD: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+
+/// The newest id of a snapshot in any of the stores. One that is dated in the future is told: the
+/// clock that named it, or this machine's, is wrong, and ages cannot be believed.
+pub fn newest_id<'o>(
+    opened: &'o [Opened],
+    now: DateTime<Utc>,
+    sink: &dyn Sink,
+) -> Option<&'o SnapshotId> {
+    let newest = opened.iter().filter_map(|o| o.newest_id.as_ref()).max()?;
+    if newest.began() > now + AHEAD {
+        let now = now.format("%Y-%m-%d %H:%M:%S UTC");
+        sink.notice(
+            Level::Warning,
+            format!(
+                "the newest snapshot {newest} is dated in the future: it is {now} by this machine's \
+                 clock; set the clock that is wrong"
+            ),
+        );
+    }
+    Some(newest)
 }
 
 /// Which generation a snapshot belongs to, and the snapshot that it builds upon.

@@ -306,7 +306,7 @@ impl History {
 }
 
 /// The parts without how they are stored, which may differ: which base they rest on, if any.
-fn rows_of(list: PartList) -> Vec<Part> {
+pub fn rows_of(list: PartList) -> Vec<Part> {
     let plain = |part: Part| Part { base: None, stored: 0, stored_digest: part.digest, ..part };
     list.parts.into_iter().map(plain).collect()
 }

@@ -189,8 +189,3 @@ impl Home {
         result["id"].as_str().unwrap().to_owned()
     }
 }
-
-/// Waits for the next second: ids carry seconds, and two of one second sort by chance.
-pub fn next_second() {
-    std::thread::sleep(std::time::Duration::from_millis(1050));
-}

@@ -5,6 +5,7 @@ mod lab;
 
 mod architecture;
 mod change_detection;
+mod change_detection_conditions;
 mod change_detection_history;
 mod crash;
 mod doctor;
@@ -12,6 +13,8 @@ mod fingerprint;
 mod home;
 mod journey;
 mod lab_works;
+mod net;
+mod order;
 mod postgres_connect;
 mod recipe;
 mod repository_faults;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::fingerprint::{assert_same, definitions, fingerprint};
-use crate::home::{Home, Vault, next_second};
+use crate::home::{Home, Vault};
 use crate::lab::{
     self, Folder, Moto, Postgres, Ran, folder, shared_moto_east, shared_moto_west, shared_pg15,
     tool, unique,
@@ -80,7 +80,6 @@ fn from_a_folder_with_deltas_and_several_snapshots() {
     home.snapshot();
     for seed in [0.1, 0.2] {
         change(server, &db, seed);
-        next_second();
         home.snapshot();
     }
     assert!(home.west.keys_with(".on.").len() > 5, "{:#?}", home.west.keys());

@@ -5,7 +5,7 @@ use drctl::model::Digest;
 use serde_json::Value;
 
 use crate::fingerprint::{assert_same, fingerprint};
-use crate::home::{Home, Vault, next_second};
+use crate::home::{Home, Vault};
 use crate::lab::{Postgres, shared_moto_east, shared_pg15, unique};
 
 /// Two snapshots: `t` in several parts, then deltas on some of them; `u` does not change.
@@ -38,7 +38,6 @@ fn scene(east: Option<Vault>) -> Scene {
     };
     let first = home.snapshot();
     server.psql(&db, "UPDATE t SET body = upper(body) WHERE id % 500 = 0");
-    next_second();
     let second = home.snapshot();
     Scene { server, db, home, first, second }
 }
@@ -279,7 +278,6 @@ fn snapshots_go_on(scene: &Scene) {
     let change = |n: u32| {
         let sql = format!("UPDATE t SET body = body || '{n}' WHERE id % 1000 = {n}");
         scene.server.psql(&scene.db, &sql);
-        next_second();
     };
     let latest = |code: i32| {
         scene.home.json(&["verify", "--depth", "content"], code);
@@ -322,7 +320,6 @@ fn snapshots_go_on(scene: &Scene) {
     let flipped = flipped(&scene.east().get(&base));
     scene.east().put(&base, &flipped);
     latest(3);
-    next_second();
     scene.home.json(&["snapshot", "petforce", "--full"], 0);
     latest(0);
 }
@@ -337,7 +334,6 @@ fn a_marker_of_the_future(scene: &Scene) {
     );
     assert_ne!(text, later);
     while_spoilt(scene, "drctl.json", Some(later.as_bytes()), || {
-        next_second();
         let before = scene.east().keys();
         let ran = scene.home.run(&["snapshot", "petforce"], 6);
         assert!(ran.stderr.contains("format 2"), "{}", ran.stderr);

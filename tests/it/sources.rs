@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::fingerprint::{assert_same, fingerprint};
-use crate::home::{Home, next_second};
+use crate::home::Home;
 use crate::lab::{Postgres, Version, shared_pg15, sql_file, unique};
 
 /// Restores into a new database of `server` and compares.
@@ -73,7 +73,6 @@ fn a_standby() {
         "UPDATE petforce.owners SET phone = '1' WHERE id = 5; DELETE FROM petforce.records WHERE ctid = '(0,1)'",
     );
     standby.catch_up(&primary);
-    next_second();
     let next = home.json(&["snapshot", "petforce"], 0);
     assert!(count(&next["new_parts"]) <= 2, "{next}");
     home.json(&["verify", "--depth", "content"], 0);
@@ -86,7 +85,6 @@ fn a_standby() {
     primary.stop();
     standby.promote();
     assert_eq!(probed(&home), 0);
-    next_second();
     home.snapshot();
     comes_back(&home, (&standby, "clinic"), &standby);
 }
@@ -103,7 +101,6 @@ fn a_role_that_may_only_read() {
     home.json(&["doctor"], 0);
     home.snapshot();
     assert_eq!(probed(&home), 8);
-    next_second();
     let next = home.json(&["snapshot", "petforce"], 0);
     assert_eq!(next["new_parts"], 0);
     comes_back(&home, (server, &db), server);
@@ -272,7 +269,6 @@ fn rows_in_binary() {
             &db,
             &format!("UPDATE petforce.events SET kind = 'hour {hour}' WHERE id % 90 = {hour}"),
         );
-        next_second();
         home.snapshot();
     }
     assert!(!home.east.keys_with(".on.").is_empty());
@@ -283,7 +279,6 @@ fn rows_in_binary() {
     // Text again: a new generation, for parts of two formats do not mix.
     let before = home.json(&["list"], 0)["snapshots"][2]["snapshot"]["generation"].clone();
     home.write(&server.url(&db), "");
-    next_second();
     let text = home.json(&["snapshot", "petforce"], 0);
     assert_ne!(text["generation"], before);
     home.json(&["verify", "--snapshot", "all", "--depth", "content"], 0);
@@ -333,7 +328,6 @@ fn five_hundred_small_tables() {
     let first = home.json(&["snapshot", "petforce"], 0);
     assert_eq!((count(&first["tables"]), count(&first["rows"])), (500, 2500));
     server.psql(&db, "UPDATE t77 SET body = 'changed' WHERE id = 3");
-    next_second();
     let next = home.json(&["snapshot", "petforce"], 0);
     assert_eq!(next["new_parts"], 1);
     home.json(&["verify", "--depth", "content"], 0);
@@ -357,7 +351,6 @@ fn with_a_cache_deltas_need_no_download() {
         home.east.delete(&base);
         home.west.delete(&base);
         server.psql(&db, "UPDATE t SET body = 'x' WHERE id % 200 = 0");
-        next_second();
         let ran = home.json(&["snapshot", "petforce"], 0);
         (home.east.keys_with(".on.").len(), ran, home, base, bytes, db)
     };
@@ -369,4 +362,66 @@ fn with_a_cache_deltas_need_no_download() {
     // Without the cache the base is not to be had, and the rows are stored plain.
     let (deltas, ..) = delta_after_loss("");
     assert_eq!(deltas, 0);
+}
+
+#[test]
+fn what_refers_to_something_left_out_is_told_and_restored_without() {
+    let server = shared_pg15();
+    let db = server.fresh_db("referring");
+    server.psql(
+        &db,
+        "CREATE TABLE owners (id int PRIMARY KEY); INSERT INTO owners VALUES (1);
+         CREATE TABLE logs (id int, at int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+         CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (10);
+         INSERT INTO logs VALUES (1, 1);
+         CREATE TABLE \"Sessions\" (id int PRIMARY KEY); INSERT INTO \"Sessions\" VALUES (7);
+         CREATE TABLE pets (id int PRIMARY KEY, owner int REFERENCES owners, session int REFERENCES \"Sessions\",
+                            log int, at int, FOREIGN KEY (log, at) REFERENCES logs);
+         INSERT INTO pets VALUES (1, 1, 7, NULL, NULL), (2, 1, NULL, 1, 1);
+         CREATE TABLE toys (pet int REFERENCES pets); INSERT INTO toys VALUES (1)",
+    );
+    let more = "exclude_tables = [\"public.owners\"]\n\
+                exclude_table_data = [\"public.Sessions\", \"public.logs_1\"]";
+    let home = Home::local(&server.url(&db), more);
+    let expected = [
+        "foreign key pets_log_at_fkey of public.pets refers to public.logs_1, whose rows are left out",
+        "foreign key pets_owner_fkey of public.pets refers to public.owners, which is left out",
+        "foreign key pets_session_fkey of public.pets refers to public.Sessions, whose rows are left out",
+    ];
+    let doctor = home.json(&["doctor"], 0);
+    let preview = home.json(&["snapshot", "petforce", "--dry-run"], 0);
+    let first = home.run(&["snapshot", "petforce"], 0);
+    let findings = doctor["findings"].as_array().unwrap().iter();
+    let told: Vec<String> = findings
+        .filter(|f| f["severity"] == "warning")
+        .map(|f| f["what"].as_str().unwrap().to_owned())
+        .collect();
+    let warnings: Vec<String> = serde_json::from_value(preview["warnings"].clone()).unwrap();
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
+    for line in expected {
+        has(&told, &[line]);
+        has(&warnings, &[line]);
+        assert!(first.stderr.contains(line), "{}", first.stderr);
+    }
+    // Once in a generation, and not every hour.
+    let second = home.run(&["snapshot", "petforce"], 0);
+    assert!(!second.stderr.contains("foreign key"), "{}", second.stderr);
+
+    // The key to a partition's rows is not known by name at restore, so it fails there, and says so.
+    let to = format!("{db}_back");
+    let restore = ["restore", "petforce", "--create", "--to", &server.url(&to)];
+    let failed = home.run(&restore, 1);
+    assert!(failed.stderr.contains("pets_log_at_fkey"), "{}", failed.stderr);
+    server.psql(&db, "ALTER TABLE pets DROP CONSTRAINT pets_log_at_fkey");
+    home.snapshot();
+    let done = home.json(&restore, 0);
+    assert_eq!(done["proof"], "equal");
+    let skipped = done["skipped"].to_string();
+    assert!(
+        skipped.contains("pets_owner_fkey") && skipped.contains("pets_session_fkey"),
+        "{skipped}"
+    );
+    let keys = "SELECT string_agg(conname, ' ') FROM pg_constraint WHERE contype = 'f'";
+    assert_eq!(server.psql(&to, keys), "toys_pet_fkey");
+    assert_eq!(server.psql(&to, "SELECT count(*) FROM pets"), "2");
 }

@@ -2,6 +2,7 @@
 
 mod columns;
 mod privileges;
+mod references;
 mod relations;
 mod server;
 mod surroundings;
@@ -10,6 +11,7 @@ pub use columns::{Columns, columns};
 pub use privileges::{
     LargeObjects, closed_schemas, exclusive_locks, free_sessions, large_objects, without_select,
 };
+pub use references::{Reference, Referrer, references};
 pub use relations::{Relation, RelationKind, relations, schemas, sizes};
 pub use server::{OLDEST, Server, Window, server, window};
 pub use surroundings::{

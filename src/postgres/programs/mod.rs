@@ -14,7 +14,7 @@ use tokio::process::Command;
 use super::conninfo::Conninfo;
 use crate::error::{Error, Kind, Result};
 
-pub use running::{Ended, Output, Running, run};
+pub use running::{Ended, Output, Running, Tail, run};
 
 /// A program of PostgreSQL's client package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Program {
         }
     }
 
-    /// The program, connecting as `info` says and as no `PG*` variable of the caller's says.
+    /// The program, connecting as `info` says and as no variable of the caller's says.
     ///
     /// stdin is empty, its messages are in English, and it ends when the handle is dropped.
     pub fn command(&self, info: &Conninfo) -> Command {
@@ -113,11 +113,8 @@ impl Program {
 
     /// The program without a server, for listing an archive.
     pub fn bare_command(&self) -> Command {
-        let mut command = Command::new(&self.path);
-        for name in env::vars_os().map(|(name, _)| name).filter(|name| is_of_postgres(name)) {
-            command.env_remove(name);
-        }
-        command.env_remove("LANGUAGE").env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = alone(&self.path);
+        command.kill_on_drop(true);
         command
     }
 }
@@ -128,8 +125,27 @@ impl fmt::Display for Program {
     }
 }
 
-fn is_of_postgres(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b"PG")
+/// What a program of PostgreSQL needs of the caller's environment: to be found and loaded, a home
+/// for libpq's files, a place for temporary ones, and where OpenSSL looks. Nothing else is passed on:
+/// the keys of the stores are not its business, nor are `PG*` variables of somebody's shell.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "HOME",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "OPENSSL_CONF",
+];
+
+/// A program with an empty stdin, English messages and no more of the environment than it needs.
+fn alone(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear();
+    command.envs(PASSED_ON.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    command
 }
 
 /// Every path where the program may be, each once, PATH first.
@@ -166,7 +182,7 @@ fn folders(pattern: &str) -> Vec<PathBuf> {
 }
 
 async fn version(path: &Path) -> Option<(u32, u32)> {
-    let output = Command::new(path).arg("--version").stdin(Stdio::null()).output().await.ok()?;
+    let output = alone(path).arg("--version").output().await.ok()?;
     if !output.status.success() {
         return None;
     }
@@ -203,6 +219,7 @@ fn not_found(tool: Tool, folder: Option<&Path>, major: u32, found: &[Program]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     #[test]
     fn versions_are_read_from_what_programs_print() {
@@ -238,5 +255,20 @@ mod tests {
 
         let error = Program::find(Tool::Psql, Some(dir.path()), 14).await.unwrap_err();
         assert!(error.one_line().contains("there is no psql"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn programs_inherit_no_secrets() {
+        // cargo gives its tests variables of its own, which stand for whatever a shell holds.
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let program =
+            Program { tool: Tool::Psql, path: "/usr/bin/env".into(), major: 18, minor: 0 };
+        let info = Conninfo::parse(&Secret::new("postgres://me:secret@127.0.0.1/db")).unwrap();
+        let output = run(program.command(&info)).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names: Vec<&str> = text.lines().filter_map(|l| Some(l.split_once('=')?.0)).collect();
+        assert!(names.contains(&"PGPASSWORD") && names.contains(&"LC_ALL"), "{names:?}");
+        let known = |n: &&&str| n.starts_with("PG") || **n == "LC_ALL" || PASSED_ON.contains(n);
+        assert_eq!(names.iter().filter(|n| !known(n)).collect::<Vec<_>>(), Vec::<&&str>::new());
     }
 }

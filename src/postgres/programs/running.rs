@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -31,7 +32,8 @@ pub struct Ended {
 pub struct Running {
     name: String,
     child: Child,
-    stderr: JoinHandle<Tail>,
+    stderr: JoinHandle<()>,
+    said: Tail,
 }
 
 impl Running {
@@ -47,14 +49,14 @@ impl Running {
             .spawn()
             .attempt(Kind::Program, || format!("start {path}"))?;
         let stderr = child.stderr.take();
+        let said = Tail::default();
+        let tail = said.clone();
         let stderr = tokio::spawn(async move {
-            let mut tail = Tail::default();
             if let Some(stderr) = stderr {
                 tail.read(stderr).await;
             }
-            tail
         });
-        Ok(Self { name, child, stderr })
+        Ok(Self { name, child, stderr, said })
     }
 
     /// Its output, once; it must be read to the end before [`Running::finish`].
@@ -85,9 +87,9 @@ impl Running {
         // What nobody has taken is not read, so nothing must be left to fill the pipe.
         drop(self.child.stdout.take());
         let status = self.child.wait().await.attempt(Kind::Program, what)?;
-        let tail = self.stderr.await.unwrap_or_default();
-        let stderr_cut = tail.cut || tail.bytes.len() > Tail::KEPT;
-        Ok(Ended { status, stderr: tail.into_text(), stderr_cut })
+        // It ends with the pipe; only a panic in it is an error.
+        let _ = self.stderr.await;
+        Ok(Ended { status, stderr: self.said.text(), stderr_cut: self.said.is_cut() })
     }
 }
 
@@ -103,9 +105,13 @@ pub async fn run(command: Command) -> Result<Output> {
     Ok(Output { stdout, stderr: running.finish().await? })
 }
 
-/// The end of a stream whose length nobody knows.
-#[derive(Default)]
-struct Tail {
+/// The end of a stream whose length nobody knows: its last 64 KiB. Clones share it, so that it can
+/// be had while somebody still reads.
+#[derive(Debug, Clone, Default)]
+pub struct Tail(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
     bytes: Vec<u8>,
     cut: bool,
 }
@@ -113,21 +119,36 @@ struct Tail {
 impl Tail {
     const KEPT: usize = 64 * 1024;
 
-    async fn read(&mut self, mut from: impl AsyncRead + Unpin) {
+    /// Reads to the end.
+    pub async fn read(&self, mut from: impl AsyncRead + Unpin) {
         let mut buffer = [0; 8192];
         while let Ok(n @ 1..) = from.read(&mut buffer).await {
-            self.bytes.extend_from_slice(&buffer[..n]);
-            if self.bytes.len() > 2 * Self::KEPT {
-                self.bytes.drain(..self.bytes.len() - Self::KEPT);
-                self.cut = true;
+            let mut kept = self.kept();
+            kept.bytes.extend_from_slice(&buffer[..n]);
+            if kept.bytes.len() > 2 * Self::KEPT {
+                let surplus = kept.bytes.len() - Self::KEPT;
+                kept.bytes.drain(..surplus);
+                kept.cut = true;
             }
         }
     }
 
-    fn into_text(self) -> String {
-        let from = self.bytes.len().saturating_sub(Self::KEPT);
-        let text = String::from_utf8_lossy(&self.bytes[from..]);
-        if self.cut || from > 0 { format!("[…] {text}") } else { text.into_owned() }
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was more.
+    fn is_cut(&self) -> bool {
+        let kept = self.kept();
+        kept.cut || kept.bytes.len() > Self::KEPT
+    }
+
+    /// What was read; `[…]` stands for what is not kept.
+    pub fn text(&self) -> String {
+        let kept = self.kept();
+        let from = kept.bytes.len().saturating_sub(Self::KEPT);
+        let text = String::from_utf8_lossy(&kept.bytes[from..]);
+        if kept.cut || from > 0 { format!("[…] {text}") } else { text.into_owned() }
     }
 }
 

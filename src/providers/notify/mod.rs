@@ -1,8 +1,58 @@
-//! Notifications, which never block or fail a run: `notify.slack` and the others.
+//! Telling people: `notify.slack`, `notify.pagerduty`, `notify.email`, `notify.webhook`, and
+//! `notify.all`, which uses every channel there is.
+//!
+//! A notification never holds up or fails a run: it is given a bounded time, and what did not get
+//! through becomes a warning, which stands in the report. After a crash a message may be sent twice;
+//! its id is the same, and receivers that look at it fold the two.
 
+mod email;
+mod message;
+mod pagerduty;
+mod readiness;
+mod sending;
+mod slack;
+mod telling;
+mod webhook;
+
+use std::collections::BTreeSet;
+
+use self::telling::Notify;
+use super::Arguments;
 use super::catalogue::ActionKind;
+use crate::config::Config;
+
+pub use self::readiness::two_ways;
+
+/// Every kind of channel.
+const ALL: &str = "all";
 
 /// The actions of this system.
 pub(super) fn actions() -> Vec<ActionKind> {
-    Vec::new()
+    vec![
+        ActionKind::new("notify.slack", "post to a Slack channel", |with, config| {
+            Notify::new("slack", with, config)
+        }),
+        ActionKind::new(
+            "notify.pagerduty",
+            "open or close a PagerDuty incident",
+            |with, config| Notify::new("pagerduty", with, config),
+        ),
+        ActionKind::new("notify.email", "send a mail", |with, config| {
+            Notify::new("email", with, config)
+        }),
+        ActionKind::new("notify.webhook", "post to a webhook of your own", |with, config| {
+            Notify::new("webhook", with, config)
+        }),
+        ActionKind::new("notify.all", "send through every configured channel", |with, config| {
+            Notify::new(ALL, with, config)
+        }),
+    ]
+}
+
+/// The channels that a step which `uses` a notification sends to; none for other actions. For
+/// [`two_ways`].
+pub fn channels(uses: &str, arguments: &Arguments, config: &Config) -> BTreeSet<String> {
+    let Some(kind) = uses.strip_prefix("notify.") else { return BTreeSet::new() };
+    let sending = arguments.read(uses).and_then(|with| Notify::new(kind, with, config));
+    sending.map(|notify| notify.channels().map(str::to_owned).collect()).unwrap_or_default()
 }

@@ -78,7 +78,9 @@ impl<'d> Desk<'d> {
 
     /// The run as its actions are told of it.
     pub(super) async fn run(&self) -> RunFacts {
-        RunFacts { fence: self.hold.fence(), ..self.state().await.run.clone() }
+        let state = self.state().await;
+        let operators = state.operators.clone();
+        RunFacts { fence: self.hold.fence(), operators, ..state.run.clone() }
     }
 
     /// Writes an entry, unless the lease is lost, and tells it.

@@ -17,7 +17,7 @@ use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::{codec, large_objects, seal};
 use crate::model::{
     Digest, Event, Extension, FORMAT, LargeObjects, Level, Manifest, MaterializedView, PartName,
-    Role, Sequence, SnapshotId, StoreOutcome, Table, Totals,
+    Role, Sequence, StoreOutcome, Table, Totals,
 };
 use crate::postgres::catalog;
 use crate::snapshot::lane::{self, Lane};
@@ -102,7 +102,6 @@ fn entry(floor: &Floor, kept: &Kept, index: usize) -> Result<Listed> {
 pub struct Gathered {
     pub archive: Archive,
     pub surroundings: Surroundings,
-    pub id: SnapshotId,
     /// When the last row had been read.
     pub read: DateTime<Utc>,
 }
@@ -115,7 +114,8 @@ pub async fn commit(
     floor: &Arc<Floor>,
     gathered: Gathered,
 ) -> Result<Outcome> {
-    let Gathered { archive, surroundings, id, read } = gathered;
+    let Gathered { archive, surroundings, read } = gathered;
+    let id = &start.id;
     let sink = &request.sink;
     let database = &request.config.name;
     sink.emit(Event::Phase { name: "commit".to_owned() });
@@ -129,7 +129,7 @@ pub async fn commit(
     listed.sort_by(|a, b| a.table.name.cmp(&b.table.name));
     put_lists(floor, &listed).await?;
 
-    let schema_key = keys::schema_key(database, &start.generation, &id);
+    let schema_key = keys::schema_key(database, &start.generation, id);
     put_archive(&start.lanes, &schema_key, &archive).await?;
 
     let manifest = Manifest {
@@ -161,7 +161,7 @@ pub async fn commit(
         left_out: source.scope.left_out.clone(),
     };
     let sealed = seal::seal(&manifest, &request.keys)?;
-    let manifest_key = keys::manifest_key(database, &start.generation, &id);
+    let manifest_key = keys::manifest_key(database, &start.generation, id);
     join_all(start.lanes.iter().filter(|l| !l.is_lost()).map(async |lane| {
         let done = async {
             complete(lane, start, &manifest, &listed).await?;

@@ -6,8 +6,9 @@ mod committing;
 mod cutter;
 pub(super) mod plan;
 mod previous;
+pub(super) mod references;
 mod sealing;
-mod source;
+pub(super) mod source;
 mod table;
 mod worker;
 
@@ -79,6 +80,8 @@ pub struct Preview {
     pub sequences: usize,
     pub materialized_views: usize,
     pub left_out: Vec<LeftOut>,
+    /// What is taken and refers to what is left out.
+    pub broken: Vec<String>,
     /// Stores that could not be reached, with the reason.
     pub lost: Vec<(String, String)>,
 }
@@ -111,12 +114,19 @@ fn mark(request: &Request) -> opening::Mark {
 
 /// The course of a run, its stores and the snapshot that it builds upon.
 struct Start {
+    id: SnapshotId,
     generation: GenerationId,
     lanes: Vec<Arc<Lane>>,
     previous: Option<(Manifest, Arc<dyn ObjectStore>)>,
 }
 
 fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Start {
+    let newest = opening::newest_id(&opened, request.now, &*request.sink);
+    let id = SnapshotId::after(newest, request.now, request.random);
+    let begun = || {
+        let newest = opened.iter().filter_map(|o| o.newest_generation.as_ref()).max();
+        GenerationId::after(newest, request.now, request.random)
+    };
     let every =
         chrono::TimeDelta::from_std(request.config.full_every).unwrap_or(chrono::TimeDelta::MAX);
     let course = opening::course(&opened, full, every, request.config.row_format, request.now);
@@ -125,12 +135,11 @@ fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Start {
             let newest = opened[from].newest.as_ref().ok().and_then(Option::as_ref);
             let generation = newest.map(|m| m.generation.clone());
             // `course` chose the store because it has a newest snapshot.
-            let generation =
-                generation.unwrap_or_else(|| GenerationId::new(request.now, request.random));
+            let generation = generation.unwrap_or_else(begun);
             (generation, false, Some(from))
         }
         Course::TakeUp { generation } => (generation, false, None),
-        Course::Begin { .. } => (GenerationId::new(request.now, request.random), true, None),
+        Course::Begin { .. } => (begun(), true, None),
     };
     let mut previous = None;
     let lanes = opened
@@ -158,7 +167,7 @@ fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Start {
             Arc::new(lane)
         })
         .collect();
-    Start { generation, lanes, previous }
+    Start { id, generation, lanes, previous }
 }
 
 /// Table entries of the previous snapshot by name.
@@ -176,18 +185,17 @@ fn ranges_before(start: &Start) -> HashMap<TableName, (u32, u64)> {
 async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
     let sink = &request.sink;
     let config = &request.config;
-    let id = SnapshotId::new(request.now, request.random);
-    sink.emit(Event::Started {
-        command: "snapshot".to_owned(),
-        database: config.name.clone(),
-        id: Some(id.to_string()),
-        at: request.now,
-    });
     let (opened, opened_source) = tokio::join!(
         opening::open(&request.stores, &request.keys, &config.name, Some(mark(request)), &**sink),
         open_source(request),
     );
     let start = start(request, opened, full);
+    sink.emit(Event::Started {
+        command: "snapshot".to_owned(),
+        database: config.name.clone(),
+        id: Some(start.id.to_string()),
+        at: request.now,
+    });
     if start.lanes.iter().all(|l| l.is_lost()) {
         return Err(worker::all_lost(&start.lanes));
     }
@@ -198,6 +206,10 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
 
     let before = ranges_before(&start);
     let source = source::begin(session, server, config, &before).await?;
+    // Told as each generation begins, and not every hour.
+    if start.previous.is_none() {
+        source.scope.broken.iter().for_each(|line| sink.notice(Level::Warning, line.clone()));
+    }
     let floor = Arc::new(floor(request, &start, &source));
     let mut sessions = Vec::with_capacity(config.jobs);
     for _ in 0..config.jobs.min(floor.queue.len().max(1)) {
@@ -230,7 +242,7 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
         }
     };
     source.still_locked().await?;
-    let gathered = Gathered { archive, surroundings, id, read: Utc::now() };
+    let gathered = Gathered { archive, surroundings, read: Utc::now() };
     if let Some(cache) = &floor.cache {
         cache.keep_only(&config.name, start.generation.as_str()).await;
     }
@@ -316,7 +328,7 @@ fn may_probe(
     manifest.settings == source.settings
         && previous::may_probe(
             config.change_detection,
-            manifest,
+            &manifest.source,
             then,
             &source.server,
             &source.window,
@@ -356,6 +368,7 @@ pub async fn dry_run(request: &Request) -> Result<Preview> {
         sequences: source.scope.sequences.len(),
         materialized_views: source.scope.materialized_views.len(),
         left_out: source.scope.left_out.clone(),
+        broken: source.scope.broken.clone(),
         lost: start.lanes.iter().filter_map(|l| Some((l.name().to_owned(), l.loss()?))).collect(),
     })
 }

@@ -31,7 +31,11 @@ pub struct Scope {
     pub without_schemas: Vec<String>,
     /// Relations that pg_dump must leave out.
     pub without_relations: Vec<TableName>,
+    /// Relations whose definition is taken and whose rows are not.
+    pub without_rows: Vec<TableName>,
     pub left_out: Vec<LeftOut>,
+    /// What is taken and refers to what is left out; see `references::broken`.
+    pub broken: Vec<String>,
     /// Relations that the role cannot read, each with the reason.
     pub unreadable: Vec<(TableName, String)>,
 }
@@ -122,16 +126,19 @@ pub fn scope(
         }
         if let Some(pattern) = first_match(&config.exclude_table_data, &full) {
             let reason = format!("exclude_table_data has `{pattern}`; the definition is taken");
+            scope.without_rows.push(name.clone());
             out(&mut scope, format!("rows of {full}"), reason);
             continue;
         }
         if let Some(reason) = config.profile.and_then(|p| profile::rows_left_out(p, name)) {
+            scope.without_rows.push(name.clone());
             out(&mut scope, format!("rows of {full}"), reason.to_owned());
             continue;
         }
         if relation.unlogged && in_recovery && relation.kind == RelationKind::Table {
             let reason =
                 "unlogged table: a standby does not have its rows; the definition is taken";
+            scope.without_rows.push(name.clone());
             out(&mut scope, format!("rows of {full}"), reason.to_owned());
             continue;
         }
@@ -190,8 +197,8 @@ pub fn refuse_unreadable(scope: &Scope, user: &str) -> Result<()> {
         scope.unreadable.iter().map(|(name, why)| format!("\n  {name}: {why}")).collect();
     let what = format!("role `{user}` cannot read {} relations:{}", lines.len(), lines.concat());
     Err(Error::new(Kind::Postgres, what).hint(
-        "grant what is missing (`GRANT pg_read_all_data TO …` covers reading), or name the \
-         relations in exclude_tables or exclude_table_data",
+        "`drctl doctor` tells each missing privilege; grant them (`GRANT pg_read_all_data TO …` \
+         covers reading), or name the relations in exclude_tables or exclude_table_data",
     ))
 }
 

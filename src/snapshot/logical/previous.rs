@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::sealing::Slot;
 use crate::config::ChangeDetection;
-use crate::model::{BasePart, Digest, Manifest, Part, PartList, Table};
+use crate::model::{BasePart, Digest, Part, PartList, Source, Table};
 use crate::postgres::catalog::{Server, Window};
 
 use super::plan::TablePlan;
@@ -69,13 +69,12 @@ const MAX_XID_DISTANCE: u64 = 1 << 30;
 /// the previous snapshot. Anything else than the same relation on the same history means reading.
 pub fn may_probe(
     detection: ChangeDetection,
-    previous: &Manifest,
+    source: &Source,
     then: &Table,
     server: &Server,
     window: &Window,
     now: &TablePlan,
 ) -> bool {
-    let source = &previous.source;
     let known = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
     let distance = source
         .xmin
@@ -106,4 +105,166 @@ pub fn may_probe(
         && now.relation.heap
         && now.range_blocks > 0
         && now.columns.stable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RowDigest, TableName};
+    use crate::postgres::catalog::{Columns, Relation, RelationKind};
+
+    /// All that the decision rests upon.
+    struct Case {
+        detection: ChangeDetection,
+        source: Source,
+        then: Table,
+        server: Server,
+        window: Window,
+        now: TablePlan,
+    }
+
+    impl Case {
+        fn may_probe(&self) -> bool {
+            let Self { detection, source, then, server, window, now } = self;
+            may_probe(*detection, source, then, server, window, now)
+        }
+    }
+
+    /// The same table on the same server, a little later.
+    fn same() -> Case {
+        let name = TableName { schema: "app".to_owned(), name: "pets".to_owned() };
+        let digest = Digest::of(b"columns");
+        let text = |t: &str| t.to_owned();
+        Case {
+            detection: ChangeDetection::Xmin,
+            source: Source {
+                system_identifier: Some(text("7")),
+                timeline: Some(1),
+                database: text("app"),
+                database_oid: 5,
+                version: text("15.0"),
+                version_num: 150_000,
+                postmaster_started: text("then"),
+                counting_since: Some(text("before")),
+                xmin: text("700"),
+                lsn: None,
+                in_recovery: false,
+                encoding: text("UTF8"),
+                collate: text("C"),
+                ctype: text("C"),
+                locale_provider: text("libc"),
+                locale: None,
+                block_size: 8192,
+            },
+            then: Table {
+                name: name.clone(),
+                oid: 100,
+                relfilenode: 200,
+                definition: digest,
+                columns: vec![text("id")],
+                condition: None,
+                load_through: None,
+                range_blocks: 1024,
+                list: digest,
+                list_stored_digest: digest,
+                list_stored: 1,
+                parts: 1,
+                rows: 1,
+                row_digest: RowDigest::default(),
+                raw_bytes: 1,
+                stored_bytes: 1,
+            },
+            server: Server {
+                version: text("15.0"),
+                version_num: 150_000,
+                database: text("app"),
+                database_oid: 5,
+                encoding: text("UTF8"),
+                collate: text("C"),
+                ctype: text("C"),
+                locale_provider: text("libc"),
+                locale: None,
+                block_size: 8192,
+                in_recovery: false,
+                superuser: false,
+                user: text("reader"),
+                money_locale: text("C"),
+                postmaster_started: text("then"),
+                counting_since: Some(text("before")),
+                system_identifier: Some(text("7")),
+                timeline: Some(1),
+            },
+            window: Window { xmin: 800, xmax: 900, taken: chrono::DateTime::UNIX_EPOCH, lsn: None },
+            now: TablePlan {
+                relation: Relation {
+                    oid: 100,
+                    name,
+                    kind: RelationKind::Table,
+                    unlogged: false,
+                    populated: true,
+                    relfilenode: 200,
+                    heap: true,
+                    bytes: 8192,
+                    toast_bytes: 0,
+                    estimated_rows: 1,
+                    readable: true,
+                    hides_rows: false,
+                    extension: None,
+                    condition: None,
+                    load_through: None,
+                },
+                columns: Columns {
+                    copied: vec![text("id")],
+                    definition: digest,
+                    stable: true,
+                    money: false,
+                },
+                range_blocks: 1024,
+                blocks: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn any_one_difference_means_reading() {
+        assert!(same().may_probe());
+        type Change = fn(&mut Case);
+        let changes: &[(&str, Change)] = &[
+            ("read by configuration", |c| c.detection = ChangeDetection::Read),
+            ("another system", |c| c.server.system_identifier = Some("8".to_owned())),
+            ("unknown systems", |c| {
+                (c.source.system_identifier, c.server.system_identifier) = (None, None);
+            }),
+            ("another timeline", |c| c.server.timeline = Some(2)),
+            ("unknown timelines", |c| (c.source.timeline, c.server.timeline) = (None, None)),
+            ("another postmaster", |c| c.server.postmaster_started = "now".to_owned()),
+            ("recovery after a crash", |c| c.server.counting_since = Some("now".to_owned())),
+            ("unknown recoveries", |c| {
+                (c.source.counting_since, c.server.counting_since) = (None, None);
+            }),
+            ("a standby that is none any more", |c| c.source.in_recovery = true),
+            ("another database", |c| c.server.database_oid = 6),
+            ("transaction ids that came round", |c| c.window.xmax = 700 + MAX_XID_DISTANCE),
+            ("transaction ids that went back", |c| c.window.xmax = 699),
+            ("no transaction id", |c| c.source.xmin = "?".to_owned()),
+            ("another table of that name", |c| c.now.relation.oid = 101),
+            ("rows written anew", |c| c.now.relation.relfilenode = 201),
+            ("no file of its own", |c| {
+                (c.then.relfilenode, c.now.relation.relfilenode) = (0, 0);
+            }),
+            ("other ranges", |c| c.now.range_blocks = 512),
+            ("no ranges", |c| (c.then.range_blocks, c.now.range_blocks) = (0, 0)),
+            ("another definition", |c| c.now.columns.definition = Digest::of(b"other")),
+            ("other columns", |c| c.now.columns.copied = vec!["name".to_owned()]),
+            ("a condition then", |c| c.then.condition = Some(String::new())),
+            ("a condition now", |c| c.now.relation.condition = Some(String::new())),
+            ("another access method", |c| c.now.relation.heap = false),
+            ("types that cannot be trusted", |c| c.now.columns.stable = false),
+        ];
+        for (what, change) in changes {
+            let mut case = same();
+            change(&mut case);
+            assert!(!case.may_probe(), "{what}");
+        }
+    }
 }

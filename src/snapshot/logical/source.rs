@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::{self, Scope, TablePlan};
+use super::references;
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Kind, Result};
 use crate::model::TableName;
@@ -63,6 +64,18 @@ pub async fn look(
     Ok((relations, scope))
 }
 
+/// What is taken and refers to what is left out.
+pub async fn broken(
+    session: &Session,
+    relations: &[Relation],
+    scope: &Scope,
+) -> Result<Vec<String>> {
+    match scope.left_out.is_empty() {
+        true => Ok(Vec::new()),
+        false => Ok(references::broken(&catalog::references(session).await?, relations, scope)),
+    }
+}
+
 /// Takes the locks and then the snapshot. In this order: a REPEATABLE READ transaction sees the data
 /// as of its first query, and LOCK TABLE is none (PostgreSQL documentation, LOCK), so no table can
 /// change its shape between the snapshot and the reading.
@@ -96,7 +109,7 @@ pub async fn begin(
             continue;
         }
         let window = catalog::window(&coordinator, server.in_recovery).await?;
-        let (_, mut seen) = look(&coordinator, &server, config).await?;
+        let (relations, mut seen) = look(&coordinator, &server, config).await?;
         let known: HashMap<u32, &Relation> = scope.tables.iter().map(|t| (t.oid, t)).collect();
         let same = seen.tables.len() == scope.tables.len()
             && seen.tables.iter().all(|t| known.get(&t.oid).is_some_and(|k| k.name == t.name));
@@ -106,6 +119,7 @@ pub async fn begin(
             continue;
         }
         plan::refuse_unreadable(&seen, &server.user)?;
+        seen.broken = broken(&coordinator, &relations, &seen).await?;
         measure(&coordinator, &mut seen).await?;
         let row = coordinator.row("SELECT pg_export_snapshot()").await?;
         let exported = row.text(0)?.to_owned();

@@ -8,6 +8,7 @@ use crate::config::{ChangeDetection, DatabaseConfig};
 use crate::postgres::catalog::{self, Relation, RelationKind, Server};
 use crate::postgres::{Pooling, Session, quote};
 use crate::snapshot::logical::plan::{self, Scope};
+use crate::snapshot::logical::source;
 
 /// So long a look at the catalogue waits for a table that somebody has locked.
 const LOCK_WAIT: &str = "5s";
@@ -96,6 +97,10 @@ pub(super) async fn check(
         );
     }
     unlogged(&relations, &scope, server, notes);
+    let broken = source::broken(session, &relations, &scope);
+    for line in notes.within("read the foreign keys", broken).await.unwrap_or_default() {
+        notes.warning(line, "take what it refers to, or leave both out, if it matters");
+    }
     let large_object_bytes = large_objects(session, server, notes).await;
     change_detection(session, server, config, &scope, notes).await;
     Some(Facts { bytes, large_object_bytes })

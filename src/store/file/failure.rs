@@ -40,11 +40,15 @@ pub(super) fn write_failure(path: &Path, e: io::Error) -> StoreError {
     let mut error = failure("write", path, e);
     if error.class == Class::NotFound {
         error.class = Class::Permanent;
+        return error.hint(NOWHERE);
     }
     error
 }
 
 const FULL: &str = "the disk is full: free some space or enlarge it, then run the command again; \
                     nothing half-written was left behind";
+
+const NOWHERE: &str = "no folder can be made there: is the path of the store right, and its file \
+                       system mounted?";
 
 const DENIED: &str = "this user may not do that: check the owner and mode of the store's folder";

@@ -135,3 +135,13 @@ async fn a_file_that_is_not_as_promised_is_refused_and_leaves_nothing() {
     assert_eq!(store.head("k", false).await.unwrap(), None);
     assert_eq!(leftovers(&store), 0);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_place_where_no_folder_can_be_made_is_an_error() {
+    let store = FileStore::new("east", "local", std::path::Path::new("/proc/drctl/dr"));
+    let e = put(&store, "a/b/k", b"x").await.unwrap_err();
+    assert_eq!(e.class, Class::Permanent);
+    assert!(e.hint.unwrap().contains("mounted"));
+    assert_eq!(store.now().await.unwrap_err().class, Class::Permanent);
+}

@@ -219,13 +219,21 @@ impl Tree {
         if below_root && !self.durable().contains(parent) {
             self.make_folder(parent)?;
         }
-        let made = match DirBuilder::new().mode(0o750).create(dir) {
+        let create = || DirBuilder::new().mode(0o750).create(dir);
+        let mut created = create();
+        // Its parent is not there yet, or a removal takes it away as often as it is made; but not for
+        // ever: there are folders in which nobody can make one, such as /proc.
+        for _ in 0..5 {
+            let Err(e) = &created else { break };
+            if e.kind() != io::ErrorKind::NotFound {
+                break;
+            }
+            self.make_folder(parent)?;
+            created = create();
+        }
+        let made = match created {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => false,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.make_folder(parent)?;
-                return self.make_folder(dir);
-            }
             Err(e) => return Err(e),
         };
         // Another process may have made it and not synced it yet, so once per process and folder.

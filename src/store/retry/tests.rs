@@ -1,5 +1,7 @@
 //! Trying again: by class, within a window, settling what may have landed.
 
+use std::time::{Duration, Instant};
+
 use super::super::fault::{Fault, FaultyStore, Op};
 use super::super::{MemoryStore, conformance};
 use super::*;

@@ -2,7 +2,8 @@
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedPart, MetadataDirective};
 
-use super::{Failed, S3Store, etag, limit, whole_digest};
+use super::asking::{Failed, limit};
+use super::{S3Store, etag, whole_digest};
 use crate::model::Digest;
 use crate::store::port::{Class, Meta, ObjectStore, Put, Result, StoreError};
 

@@ -2,8 +2,9 @@
 
 use futures_util::stream::{self, Stream, TryStreamExt};
 
+use super::asking::ATTEMPT;
 use super::failure::Act;
-use super::{ATTEMPT, S3Store, time};
+use super::{S3Store, time};
 use crate::store::port::{Class, Listed, Result, StoreError};
 
 impl S3Store {

@@ -3,6 +3,7 @@
 //! Writes carry their condition and `x-amz-checksum-sha256`, so that S3 refuses both a second
 //! object under a key and bytes that changed on their way.
 
+mod asking;
 mod connect;
 mod copy;
 mod failure;
@@ -13,15 +14,12 @@ mod wire;
 
 use std::any::Any;
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,7 +27,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use self::failure::{Act, failure};
+use self::asking::ATTEMPT;
+use self::failure::Act;
 use self::wire::DateOfAnswer;
 use super::port::{
     ByteStream, Class, Condition, DAMAGED, Etag, Listed, Meta, Object, ObjectStore, PROMISED, Put,
@@ -37,12 +36,6 @@ use super::port::{
 };
 use crate::config::{Sse, StoreConfig, StoreUrl};
 use crate::model::Digest;
-
-/// How long a request without a body may take.
-const ATTEMPT: Duration = Duration::from_secs(30);
-
-/// A transfer slower than this is given up, in bytes a second.
-const SLOWEST: u64 = 128 * 1024;
 
 /// Objects in a bucket, below a prefix.
 #[derive(Clone)]
@@ -145,92 +138,9 @@ impl S3Store {
         StoreError::new(Class::Corrupt, what)
     }
 
-    /// Waits for an answer, and no longer than `limit`.
-    async fn answered<T, E>(
-        &self,
-        act: &Act,
-        limit: Duration,
-        request: impl Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
-    ) -> std::result::Result<T, Failed<E>> {
-        match tokio::time::timeout(limit, request).await {
-            Ok(Ok(value)) => {
-                self.bucket_seen.store(true, Ordering::Relaxed);
-                Ok(value)
-            }
-            Ok(Err(e)) => Err(Failed::Answer(Box::new(e))),
-            Err(_) => {
-                let class = if act.writes { Class::Unknown } else { Class::Transient };
-                let seconds = limit.as_secs();
-                let what = format!("{}: no answer in {seconds} s", act.what);
-                Err(Failed::Late(StoreError::new(class, what)))
-            }
-        }
-    }
-
-    /// As `answered`, with every failure as the store's error.
-    async fn done<T, E>(
-        &self,
-        act: &Act,
-        limit: Duration,
-        request: impl Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T>
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        self.answered(act, limit, request).await.map_err(|failed| failed.told(act))
-    }
-
-    /// Asks once whether the bucket is there: an answer to HEAD does not tell a missing bucket from
-    /// a missing object.
-    async fn see_bucket(&self) -> Result<()> {
-        if !self.bucket_seen.load(Ordering::Relaxed) {
-            self.ask_bucket(DateOfAnswer::default()).await?;
-        }
-        Ok(())
-    }
-
-    async fn ask_bucket(&self, date: DateOfAnswer) -> Result<()> {
-        let act = Act { what: format!("reach {}", self.url), writes: false };
-        let request = self.client.head_bucket().bucket(&self.bucket).customize();
-        match self.done(&act, ATTEMPT, request.interceptor(date).send()).await {
-            Err(e) if e.class == Class::NotFound => {
-                let (class, hint) = failure::classify(Some("NoSuchBucket"), 404, Class::Unknown);
-                let e = StoreError { class, ..e };
-                Err(match hint {
-                    Some(hint) => e.hint(hint),
-                    None => e,
-                })
-            }
-            other => other.map(drop),
-        }
-    }
-
     async fn fetch(&self, key: &str) -> Result<aws_sdk_s3::operation::get_object::GetObjectOutput> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.full(key));
         self.done(&self.reading(key), ATTEMPT, request.send()).await
-    }
-}
-
-/// Why a request gave nothing.
-enum Failed<E> {
-    Answer(Box<SdkError<E, HttpResponse>>),
-    Late(StoreError),
-}
-
-impl<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static> Failed<E> {
-    fn told(self, act: &Act) -> StoreError {
-        match self {
-            Self::Answer(e) => failure(act, *e),
-            Self::Late(e) => e,
-        }
-    }
-
-    /// The code and status that S3 answered with.
-    fn answer(&self) -> (Option<&str>, Option<u16>) {
-        match self {
-            Self::Answer(e) => failure::answer(e),
-            Self::Late(_) => (None, None),
-        }
     }
 }
 
@@ -240,11 +150,6 @@ fn partition(region: &str) -> &'static str {
         r if r.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
     }
-}
-
-/// How long a request with `bytes` of body may take.
-fn limit(bytes: u64) -> Duration {
-    ATTEMPT + Duration::from_secs(bytes / SLOWEST)
 }
 
 fn time(at: Option<&aws_sdk_s3::primitives::DateTime>) -> DateTime<Utc> {

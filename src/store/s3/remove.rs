@@ -3,8 +3,9 @@
 use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types::{ChecksumAlgorithm, Delete, ObjectIdentifier};
 
+use super::S3Store;
+use super::asking::ATTEMPT;
 use super::failure::{self, Act};
-use super::{ATTEMPT, S3Store};
 use crate::store::port::{Class, Result, StoreError};
 
 /// Keys in one DeleteObjects request, which takes no more.

@@ -14,8 +14,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
+use super::asking::{Failed, limit};
 use super::wire::SignedAs;
-use super::{Failed, S3Store, etag, in_base64, limit, whole_digest};
+use super::{S3Store, etag, in_base64, whole_digest};
 use crate::config::Sse;
 use crate::model::Digest;
 use crate::store::keys::{self, KeyKind};
@@ -271,7 +272,7 @@ impl S3Store {
             .multipart_upload(parts)
             .if_none_match("*");
         // S3 may take minutes to put many parts together, and sends spaces meanwhile.
-        let time = limit(0) * 10 + limit(count * super::SLOWEST);
+        let time = limit(0) * 10 + limit(count * super::asking::SLOWEST);
         match self.answered(&self.writing(key), time, request.send()).await {
             Ok(output) => Ok(Put::Written(etag(output.e_tag()))),
             Err(failed) => match self.refused_or(failed, key, &Condition::Absent) {

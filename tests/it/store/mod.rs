@@ -47,10 +47,10 @@ async fn put(store: &dyn ObjectStore, key: &str, bytes: &'static [u8]) -> Result
     store.put_if(key, Bytes::from_static(bytes), Digest::of(bytes), absent).await
 }
 
-/// Everything that needs nothing but an S3 endpoint in which these buckets are new.
-pub async fn suite(endpoint: &str, buckets: [&str; 2]) {
-    let east = connect(&config(endpoint, buckets[0])).await;
-    let west = connect(&config(endpoint, buckets[1])).await;
+/// Everything that needs nothing but two empty stores at one S3 endpoint.
+async fn suite(stores: &[StoreConfig; 2]) {
+    let east = connect(&stores[0]).await;
+    let west = connect(&stores[1]).await;
     conformance::check(east.clone(), BIG).await.unwrap();
     // moto's answer to the completion of an upload is none that the SDK can read, and its parts that
     // are copied have no checksums: what was written is found out as after a lost answer.
@@ -58,7 +58,7 @@ pub async fn suite(endpoint: &str, buckets: [&str; 2]) {
     conformance::check_copies(east.clone(), west, BIG).await.unwrap();
     multipart_has_no_whole_digest(&east).await;
     leases_hold(&east).await;
-    mirrors_copy_within(endpoint, buckets).await;
+    mirrors_copy_within(stores).await;
     multipart_of_wrong_bytes_leaves_nothing(&east).await;
 }
 
@@ -68,9 +68,42 @@ async fn s3_conforms() {
     let endpoint = moto.endpoint();
     moto::make_bucket(&endpoint, "east");
     moto::make_bucket(&endpoint, "west");
-    suite(&endpoint, ["east", "west"]).await;
+    suite(&["east", "west"].map(|bucket| config(&endpoint, bucket))).await;
     a_missing_bucket_is_no_missing_object(&endpoint).await;
     other_accounts_are_not_copied_within(&endpoint).await;
+}
+
+/// The same suite against any service that speaks S3; docs/configuration.md says what it needs.
+///
+///     DRCTL_S3_BUCKETS=one,another DRCTL_S3_ENDPOINT=https://s3.example.com \
+///     AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \
+///     cargo test --test it -- --ignored an_endpoint_of_your_own_conforms
+///
+/// Without `DRCTL_S3_ENDPOINT` it is AWS itself. Both buckets must be there. All objects lie below a
+/// prefix of their own, which it prints and leaves.
+#[tokio::test]
+#[ignore = "needs DRCTL_S3_BUCKETS, and DRCTL_S3_ENDPOINT where it is not AWS"]
+async fn an_endpoint_of_your_own_conforms() {
+    let given = |name| std::env::var(name).ok();
+    let buckets =
+        given("DRCTL_S3_BUCKETS").expect("DRCTL_S3_BUCKETS names two buckets: one,another");
+    let (one, another) = buckets.split_once(',').expect("two buckets, with a comma between them");
+    let prefix = crate::lab::unique("drctl-conformance");
+    eprintln!("all objects are below {prefix}/ in {one} and {another}");
+    suite(&[one, another].map(|bucket| {
+        let endpoint = given("DRCTL_S3_ENDPOINT");
+        StoreConfig {
+            url: StoreUrl::S3 { bucket: bucket.to_owned(), prefix: prefix.clone() },
+            region: given("AWS_REGION").unwrap_or_else(|| "us-east-1".to_owned()),
+            path_style: endpoint.is_some(),
+            endpoint,
+            // The usual chain of credentials: these variables, a profile, a role.
+            access_key_id: None,
+            secret_access_key: None,
+            ..config("", bucket)
+        }
+    }))
+    .await;
 }
 
 async fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
@@ -129,9 +162,9 @@ async fn leases_hold(store: &Arc<S3Store>) {
     next.release().await.unwrap();
 }
 
-async fn mirrors_copy_within(endpoint: &str, buckets: [&str; 2]) {
-    let east = open_with(&config(endpoint, buckets[0]), Patience::brief()).await.unwrap();
-    let west = open_with(&config(endpoint, buckets[1]), Patience::brief()).await.unwrap();
+async fn mirrors_copy_within(stores: &[StoreConfig; 2]) {
+    let east = open_with(&stores[0], Patience::brief()).await.unwrap();
+    let west = open_with(&stores[1], Patience::brief()).await.unwrap();
     put(&*east, "mirrored", b"bytes").await.unwrap();
     let sha256 = Digest::of(b"bytes");
     let first = copy_object(&*east, &*west, "mirrored", 5, sha256).await.unwrap();

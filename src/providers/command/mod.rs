@@ -1,8 +1,12 @@
 //! Programs of the operator's own: `command.run`.
 
+mod child;
+mod leftovers;
+mod run;
+
 use super::catalogue::ActionKind;
 
 /// The actions of this system.
 pub(super) fn actions() -> Vec<ActionKind> {
-    Vec::new()
+    vec![ActionKind::new("command.run", "run a program of your own, with a timeout", run::Run::new)]
 }

@@ -13,6 +13,7 @@ mod restore;
 mod screen;
 mod show;
 mod snapshot;
+mod status;
 mod unlock;
 mod verify;
 
@@ -50,6 +51,8 @@ pub fn main() -> ExitCode {
             // What holds a lease gives it back when it is told to stop.
             match &cli.command {
                 Command::Snapshot(_) | Command::Prune(_) => run(cli).await,
+                // Watching ends so.
+                Command::Status(args) if args.watch.is_some() => run(cli).await,
                 _ => tokio::select! {
                     outcome = run(cli) => outcome,
                     stopped = stopped() => Err(stopped),
@@ -107,6 +110,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
     match &cli.command {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
+        Command::Status(args) => status::run(&cli, args).await,
         Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),

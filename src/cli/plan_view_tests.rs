@@ -72,7 +72,6 @@ fn a_region_failover() {
                          all that it has received
     ──── POINT OF NO RETURN: from here on only forward ─────────────────────────────
       5 *epoch           write the next epoch: us-west-2 is active              15s!
-    ──── POINT OF NO RETURN: from here on only forward ─────────────────────────────
       6 *promote         promote `petforce` in us-west-2 with pg_promote()   1m 30s!
       7 *check           prove that `petforce` in us-west-2 is a primary        30s!
                          that takes writes
@@ -127,7 +126,93 @@ fn a_region_failover() {
 
 #[test]
 fn a_switchover() {
-    insta::assert_snapshot!(screen("switchover", Mode::Graceful), @r"");
+    insta::assert_snapshot!(screen("switchover", Mode::Graceful), @r#"
+    Switchover: us-east-1 to us-west-2
+      Runbook switchover, graceful mode
+      Where   from us-east-1 to us-west-2
+      Means   us-east-1 still works: it is asked to stop taking writes, and
+              us-west-2 takes over when it has everything
+      Loss    none: no write is taken while the sides change
+      Time    at most 14m 5s of the RTO of 15m: 55s to spare
+              longest path: loss → scale-web → web-room → fence → drain → epoch →
+              promote → check → repoint-web → web-steady → web-healthy → smoke →
+              swap → resolvers → clients → quarantine
+      Steps   22; 13 change something (*)
+
+    Steps under one number run at the same time. On the right: the longest each may
+    take.
+      1 *alert           tell oncall, team: PetForce moves from us-east-1       15s
+                         to us-west-2: no reason given
+                         - if it fails, the run goes on
+        *freeze          stop deployments and everything else that changes      20s
+                         ECS or DNS by itself
+                         - if it fails, the run goes on
+         loss            tell how much of `petforce` is lost when us-west-2     30s!
+                         is promoted, and insist on agreement
+                         - asks the primary of `petforce` in us-east-1;
+                           goes on without
+      2 *scale-web       scale service `web` of cluster `petforce` in           30s!
+                         us-west-2 to at least 4 tasks
+        *scale-worker    scale service `worker` of cluster `petforce` in        30s
+                         us-west-2 to at least 2 tasks
+      3  web-room        wait until service `web` of cluster `petforce` in   2m 30s!
+                         us-west-2 is steady
+      4 *fence           fence `petforce` in us-east-1: close it to              1m!
+                         everybody, end its sessions, default to read-only
+                         - asks the primary of `petforce` in us-east-1;
+                           goes on without
+                         - if it fails, what was done is undone
+      5  drain           wait until `petforce` in us-west-2 has replayed        30s!
+                         all that it has received
+                         - if it fails, what was done is undone
+    ──── POINT OF NO RETURN: from here on only forward ─────────────────────────────
+      6 *epoch           write the next epoch: us-west-2 is active              15s!
+      7 *promote         promote `petforce` in us-west-2 with pg_promote()   1m 30s!
+      8 *check           prove that `petforce` in us-west-2 is a primary        30s!
+                         that takes writes
+      9 *repoint-web     replace the tasks of service `web` of cluster          20s!
+                         `petforce` in us-west-2
+        *repoint-worker  replace the tasks of service `worker` of cluster       20s
+                         `petforce` in us-west-2
+     10  web-steady      wait until service `web` of cluster `petforce` in   2m 30s!
+                         us-west-2 is steady
+     11  web-healthy     wait until 4 targets of `petforce-web` in              45s!
+                         us-west-2 are healthy
+     12  smoke           wait until                                             30s!
+                         https://app.petforce.example/health/ready at
+                         petforce-west-1234567890.us-west-2.elb.amazonaws.com:443
+                         answers with status 200, /region = "us-west-2"
+     13 *swap            swap app.petforce.example A in zone                    30s!
+                         Z0123456789ABCDEFGHIJ
+                         - needs the control plane of Route 53 in us-east-1
+     14  insync          wait until the change of step `swap` is at all of   1m 15s
+                         Route 53's servers
+                         - needs the control plane of Route 53 in us-east-1
+                         - if it fails, the run goes on
+         resolvers       wait until DNS gives the addresses of               1m 15s!
+                         petforce-west-1234567890.us-west-2.elb.amazonaws.com
+                         for app.petforce.example A
+     15  clients         wait until                                             30s!
+                         https://app.petforce.example/health/ready answers
+                         with status 200, /region = "us-west-2"
+     16 *tell            tell oncall, team that it is over: PetForce runs       15s
+                         in us-west-2
+                         - if it fails, the run goes on
+        *quarantine      keep `petforce` in us-east-1 from taking writes        30s!
+                         when it comes back: close it, end its sessions
+                         - asks the old primary of `petforce` in us-east-1;
+                           goes on without
+                         - if it fails, the run goes on
+        ! on the longest path
+
+    Way back     Until `epoch` begins, `drctl abort RUN` undoes what was done.
+                 freeze: run `/opt/petforce/bin/freeze off`
+                 scale-web: the old count is set again
+                 scale-worker: the old count is set again
+                 fence: open `petforce` in us-east-1 again
+                 After it there is only forward: `drctl resume RUN` goes on after
+                 any failure.
+    "#);
 }
 
 #[test]

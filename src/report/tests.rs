@@ -42,9 +42,9 @@ fn a_report_tells_times_losses_and_what_is_left() {
     ## Data loss
 
     - petforce, predicted: 12 s of writes (the last sample of the primary)
-    - petforce, measured: 10 s of writes, 80.0 KiB of WAL (the last sample of the primary)
+    - petforce, measured: 9.5 s of writes, 80.0 KiB of WAL (the last sample of the primary)
     - accepted beforehand: 5m
-    - objective (RPO): 1 h 0 min
+    - objective (RPO): 1 h
 
     ## Not told
 

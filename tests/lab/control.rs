@@ -1,14 +1,16 @@
 //! A world in a process of its own, and orders to it over a Unix socket: one line each, answered by
 //! `ok` or `error` and text.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use super::background::Task;
@@ -117,6 +119,7 @@ pub fn up(folder: &Path, words: &[&str]) -> Result<String, String> {
         .arg("serve")
         .args(words)
         .env("LAB_WORLD", folder)
+        .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -261,9 +264,8 @@ impl Desk {
         let ends = matches!(order, Ok(Order::Down));
         // A part that cannot do what it is told panics, which must not take the world down.
         let done = order.and_then(|order| {
-            let carried = std::panic::AssertUnwindSafe(|| self.carry_out(&order));
-            std::panic::catch_unwind(carried)
-                .unwrap_or_else(|_| Err("that failed; the log says why".to_owned()))
+            let carried = AssertUnwindSafe(|| self.carry_out(&order));
+            catch_unwind(carried).unwrap_or_else(|panic| Err(told(&*panic)))
         });
         let answer = match done {
             Ok(text) => format!("ok\n{text}"),
@@ -271,6 +273,11 @@ impl Desk {
         };
         let _ = stream.write_all(answer.as_bytes());
         if ends { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        // An order that failed while it had it leaves nothing half done.
+        self.writer.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn carry_out(&self, order: &Order) -> Result<String, String> {
@@ -296,10 +303,13 @@ impl Desk {
             Order::Heal(Where::Route53) => world.heal_route53(),
             Order::Rebuild(name) => {
                 let other = if name == EAST { WEST } else { EAST };
+                if region(other).role() != "primary" {
+                    return Err(format!("{other} has no primary to follow"));
+                }
                 world.rebuild(region(name), region(other));
             }
             Order::Write(name) => {
-                *self.writer.lock().unwrap() = Some(world.writer(name));
+                *self.writer() = Some(world.writer(name));
             }
             Order::Writes { json } => return self.writes(*json),
             Order::Show(name) => return world.show(name.as_deref()),
@@ -309,16 +319,21 @@ impl Desk {
 
     fn status(&self) -> String {
         let mut lines = self.world.status();
-        if let Some(writer) = &*self.writer.lock().unwrap() {
+        if let Some(writer) = &*self.writer() {
             lines.push(format!("client      {}", writer.tale()));
         }
         lines.join("\n")
     }
 
     fn writes(&self, json: bool) -> Result<String, String> {
-        let writer = self.writer.lock().unwrap();
+        let writer = self.writer();
         let writer = writer.as_ref().ok_or("nobody writes; `scripts/lab write` starts a client")?;
-        let server = self.world.primary();
+        let Some(server) = self.world.primary() else {
+            return match json {
+                true => Err("no database takes writes, so what is lost is not known".to_owned()),
+                false => Ok(format!("{}\nno database takes writes", writer.tale())),
+            };
+        };
         let lost = writer.lost(&server);
         if json {
             let seen: Vec<_> = writer.acknowledged();
@@ -339,4 +354,10 @@ impl Desk {
         }
         Ok(format!("{}\n{} acknowledged writes are lost", writer.tale(), lost.len()))
     }
+}
+
+/// What a panic said.
+fn told(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the log says why").to_owned()
 }

@@ -96,7 +96,7 @@ pub struct Region {
     pub db: Forwarder,
     pub aws: Forwarder,
     pub web: Forwarder,
-    service: Mutex<Option<Task>>,
+    keeper: Mutex<Option<Task>>,
 }
 
 impl Region {
@@ -124,10 +124,10 @@ impl Region {
             db,
             aws,
             web,
-            service: Mutex::default(),
+            keeper: Mutex::default(),
         });
         let watched = Arc::downgrade(&region);
-        *region.service.lock().unwrap() = Some(Task::start(keep_service(watched)));
+        *region.keeper.lock().unwrap() = Some(Task::start(keep_service(watched)));
         region
     }
 
@@ -199,6 +199,9 @@ impl Region {
                     true => server.resume(),
                     false => server.start_again(),
                 }
+                // Of a standby that was told to lag.
+                let lags = "SELECT pg_wal_replay_resume() WHERE pg_is_in_recovery()";
+                server.psql("postgres", lags);
             }
             Part::Aws => self.moto().resume(),
             Part::App => {
@@ -239,6 +242,16 @@ impl Region {
         let asked = json!({ "cluster": Self::CLUSTER, "services": [Self::SERVICE] });
         let answer = self.api(moto, "ecs").try_json(target, &asked)?;
         answer["services"][0]["desiredCount"].as_u64()
+    }
+
+    /// How the service is, in words.
+    pub fn service(&self) -> &'static str {
+        let runs = self.app.lock().unwrap().is_some();
+        match (runs, self.app_is_killed.load(Ordering::SeqCst)) {
+            (true, _) => "running",
+            (false, true) => "killed",
+            (false, false) => "with no task: ECS wants none",
+        }
     }
 
     fn app_conninfo(&self) -> String {

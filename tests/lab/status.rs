@@ -10,10 +10,9 @@ use super::world::World;
 
 impl World {
     /// The server that takes writes; where two do, the standby region's, for it was promoted.
-    pub fn primary(&self) -> Arc<Postgres> {
-        let writes = |region: &Region| role(region) == "primary";
-        let [east, west] = [&self.east, &self.west];
-        if writes(west) { west.server() } else { east.server() }
+    pub fn primary(&self) -> Option<Arc<Postgres>> {
+        let writes = [&self.west, &self.east].into_iter().find(|r| r.role() == "primary")?;
+        Some(writes.server())
     }
 
     /// A line for each part.
@@ -21,11 +20,11 @@ impl World {
         let mut lines = Vec::new();
         for region in [&self.east, &self.west] {
             lines.push(region.name.clone());
-            let role = role(region);
+            let role = region.role();
             for (part, what) in [
                 (Part::Db, format!("PostgreSQL, {role}")),
                 (Part::Aws, "moto".to_owned()),
-                (Part::App, "http, /health/ready, /write".to_owned()),
+                (Part::App, format!("the service, {}", region.service())),
             ] {
                 let way = region.way(part);
                 let flow = told(way.flow());
@@ -58,7 +57,6 @@ impl World {
             ("resolver".to_owned(), self.resolver.address().to_string()),
             ("web_port".to_owned(), self.web_port().to_string()),
             ("zone_id".to_owned(), self.zone_id.clone()),
-            ("primary_port".to_owned(), self.primary().port().to_string()),
         ];
         for (short, region) in [("east", &self.east), ("west", &self.west)] {
             all.push((format!("{short}_db"), region.db.address().to_string()));
@@ -84,17 +82,20 @@ fn told(flow: Flow) -> &'static str {
     }
 }
 
-fn role(region: &Region) -> &'static str {
-    let server = region.server();
-    if !server.runs() || region.db.flow() != Flow::Open {
-        return "away";
-    }
-    let mut psql = server.program("psql");
-    // A stopped server says nothing.
-    psql.env("PGCONNECT_TIMEOUT", "2").args(["-X", "-A", "-t", "-d", "postgres"]);
-    match run(psql.args(["-c", "SELECT pg_is_in_recovery()"])).stdout.trim() {
-        "t" => "standby",
-        "f" => "primary",
-        _ => "away",
+impl Region {
+    /// What its database is right now.
+    pub fn role(&self) -> &'static str {
+        let server = self.server();
+        if !server.runs() || self.db.flow() != Flow::Open {
+            return "away";
+        }
+        let mut psql = server.program("psql");
+        // A stopped server says nothing.
+        psql.env("PGCONNECT_TIMEOUT", "2").args(["-X", "-A", "-t", "-d", "postgres"]);
+        match run(psql.args(["-c", "SELECT pg_is_in_recovery()"])).stdout.trim() {
+            "t" => "standby",
+            "f" => "primary",
+            _ => "away",
+        }
     }
 }

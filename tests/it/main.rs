@@ -4,6 +4,7 @@
 mod lab;
 
 mod architecture;
+mod aws;
 mod change_detection;
 mod change_detection_conditions;
 mod change_detection_history;
@@ -20,6 +21,7 @@ mod recipe;
 mod replica;
 mod repository_faults;
 mod restore;
+mod runs;
 mod snapshot_faults;
 mod sources;
 mod store;

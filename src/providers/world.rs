@@ -8,6 +8,7 @@ use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 
+use super::aws;
 use crate::config::Config;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::seal::Keys;
@@ -21,6 +22,8 @@ pub struct World {
     /// The store of the standby region in which runs, leases and the epoch lie.
     pub control: Arc<dyn ObjectStore>,
     pub keys: Keys,
+    /// Clients of AWS services by region; made when they are first asked for.
+    pub aws: aws::Clients,
     /// For every HTTP request but those of the AWS SDK. No proxy, no redirects, no timeout of its
     /// own: each request sets one.
     pub http: reqwest::Client,
@@ -51,7 +54,8 @@ impl World {
     ) -> Result<Self> {
         let tls = trusting(&authorities)?;
         let http = finish(client(&tls))?;
-        Ok(Self { config, stores, control, keys, http, tls, authorities })
+        let aws = aws::Clients::new(Arc::clone(&config));
+        Ok(Self { config, stores, control, keys, aws, http, tls, authorities })
     }
 
     /// A client like `http` without open connections, which goes to `pin`'s address for its host,

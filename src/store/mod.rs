@@ -15,6 +15,7 @@ mod open;
 mod port;
 mod retry;
 mod s3;
+mod signin;
 
 pub use file::FileStore;
 pub use lease::{Holder, Lease};
@@ -25,3 +26,4 @@ pub use port::{
 };
 pub use retry::{Patience, Retrying};
 pub use s3::S3Store;
+pub(crate) use signin::SignIn;

@@ -4,6 +4,7 @@
 mod lab;
 
 mod architecture;
+mod aws;
 mod change_detection;
 mod change_detection_conditions;
 mod change_detection_history;

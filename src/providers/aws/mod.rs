@@ -1,8 +1,21 @@
 //! AWS: clients that lean on no other region, and the actions of each service.
 
+mod clients;
+mod ecs;
+mod elb;
+mod failure;
+mod identity;
+mod rds;
+mod route53;
+mod waiting;
+
+pub use clients::{Clients, GLOBAL};
+pub use identity::identity;
+
 use super::catalogue::ActionKind;
 
 /// The actions of this system.
 pub(super) fn actions() -> Vec<ActionKind> {
-    Vec::new()
+    let all = [ecs::actions(), elb::actions(), rds::actions(), route53::actions()];
+    all.into_iter().flatten().collect()
 }

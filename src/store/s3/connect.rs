@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
+    RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 
-use crate::config::{Secret, StoreConfig};
+use crate::config::StoreConfig;
+use crate::store::signin::SignIn;
 use crate::store::{Class, Result, StoreError};
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -22,22 +21,16 @@ const STALLED: Duration = Duration::from_secs(20);
 /// A client of the store's own region, which never retries by itself: `store::Retrying` does, with
 /// one policy for all stores, and every try is signed anew.
 pub(super) async fn client(config: &StoreConfig) -> Result<Client> {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(config.region.clone()))
-        .retry_config(RetryConfig::disabled());
-    if let Some(profile) = &config.aws_profile {
-        loader = loader.profile_name(profile);
-    }
-    if let (Some(id), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
-        let value = |s: &Secret| {
-            s.expose().map(str::to_owned).map_err(|e| {
-                StoreError::new(Class::Permanent, format!("open store `{}`", config.name))
-                    .caused_by(e)
-            })
-        };
-        let keys = Credentials::new(value(id)?, value(secret)?, None, None, "configuration");
-        loader = loader.credentials_provider(keys);
-    }
+    let sign_in = SignIn {
+        region: &config.region,
+        profile: config.aws_profile.as_deref(),
+        access_key_id: config.access_key_id.as_ref(),
+        secret_access_key: config.secret_access_key.as_ref(),
+    };
+    let loader = sign_in.loader().map_err(|e| {
+        StoreError::new(Class::Permanent, format!("open store `{}`", config.name)).caused_by(e)
+    })?;
+    let loader = loader.retry_config(RetryConfig::disabled());
     let shared = loader.load().await;
     let stalled = StalledStreamProtectionConfig::enabled()
         .upload_enabled(true)

@@ -1,0 +1,11 @@
+//! The actions of AWS, against moto and against what moto lacks, with faults.
+
+mod bench;
+mod ecs;
+mod elb;
+mod faults;
+mod front;
+mod policy;
+mod rds;
+mod records;
+mod switch;

@@ -258,6 +258,12 @@ pub fn holder(purpose: impl Into<String>) -> Holder {
     }
 }
 
+/// Who runs this process, as runs name it: "ann on ops-1".
+pub fn operator() -> String {
+    let Holder { user, host, .. } = holder("");
+    format!("{user} on {host}")
+}
+
 /// A random number for ids.
 pub fn random() -> Result<u32> {
     getrandom::u32()

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
+use super::runbook_args::{Preflight, Runbook};
 use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -32,6 +34,15 @@ pub enum Command {
     Restore(Restore),
     Copy(Copy),
     Prune(Prune),
+    Runbook(Runbook),
+    Preflight(Preflight),
+    Failover(Failover),
+    Run(Run),
+    Runs(Runs),
+    Resume(Resume),
+    Abort(Abort),
+    Approve(Approve),
+    Takeover(Takeover),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -50,6 +61,15 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",
+            Self::Runbook(_) => "runbook",
+            Self::Preflight(_) => "preflight",
+            Self::Failover(_) => "failover",
+            Self::Run(_) => "run",
+            Self::Runs(_) => "runs",
+            Self::Resume(_) => "resume",
+            Self::Abort(_) => "abort",
+            Self::Approve(_) => "approve",
+            Self::Takeover(_) => "takeover",
             Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -1,20 +1,35 @@
 //! The command line: parsing, running, and everything that is printed.
 
+mod action_help;
+mod approve;
 mod args;
+mod carrying;
 mod completions;
 mod copy;
 mod doctor;
+mod failover;
 mod init;
+mod interrupt;
 mod list;
+mod live;
 mod manual;
+mod plan_view;
+mod preflight;
 mod prune;
 mod render;
 mod restore;
+mod resume;
+mod run_args;
+mod runbook;
+mod runbook_args;
+mod runs;
 mod screen;
 mod show;
 mod snapshot;
+mod story;
 mod unlock;
 mod verify;
+mod wrapping;
 
 pub use args::command;
 use args::{Cli, Command};
@@ -49,7 +64,13 @@ pub fn main() -> ExitCode {
         runtime.block_on(async {
             // What holds a lease gives it back when it is told to stop.
             match &cli.command {
-                Command::Snapshot(_) | Command::Prune(_) => run(cli).await,
+                Command::Snapshot(_)
+                | Command::Prune(_)
+                | Command::Failover(_)
+                | Command::Run(_)
+                | Command::Resume(_)
+                | Command::Abort(_)
+                | Command::Takeover(_) => run(cli).await,
                 _ => tokio::select! {
                     outcome = run(cli) => outcome,
                     stopped = stopped() => Err(stopped),
@@ -117,6 +138,15 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,
+        Command::Runbook(args) => runbook::run(&cli, args),
+        Command::Preflight(args) => preflight::run(&cli, args).await,
+        Command::Failover(args) => failover::failover(&cli, args).await,
+        Command::Run(args) => failover::run(&cli, args).await,
+        Command::Runs(args) => runs::run(&cli, args).await,
+        Command::Resume(args) => resume::resume(&cli, args).await,
+        Command::Abort(args) => resume::abort(&cli, args).await,
+        Command::Approve(args) => approve::run(&cli, args).await,
+        Command::Takeover(args) => resume::takeover(&cli, args).await,
     }
 }
 

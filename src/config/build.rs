@@ -23,7 +23,8 @@ impl Config {
     /// paths start. `Kind::Usage` with every problem, one a line.
     pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Self> {
         let doc = Document::new(path, text, env);
-        let config = doc.parse().and_then(|root| build(&doc, path, &Table::root(&doc, &root)));
+        let config =
+            doc.parse().and_then(|root| build(&doc, path, &Table::root(&doc, &root, &keys::top())));
         match (doc.error(), config) {
             (Some(e), _) => Err(e),
             (None, Some(mut config)) => {

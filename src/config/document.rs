@@ -5,16 +5,20 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::keys;
 use super::references::Env;
 use crate::error::{Error, Kind};
 
 /// The file's text and everything found wrong with it so far.
-pub(super) struct Document<'d> {
+pub(crate) struct Document<'d> {
     /// How problems name the file: as it was given.
     pub label: String,
     /// Where relative paths start.
     pub dir: &'d Path,
-    pub env: Env<'d>,
+    /// What `${VARIABLE}` stands for; none: strings are taken as they stand.
+    pub env: Option<Env<'d>>,
+    /// Where a key that was written in the wrong table belongs.
+    pub home_of: fn(&str) -> Option<String>,
     /// Whether a secret stands in the file itself.
     pub holds_secret: Cell<bool>,
     text: &'d str,
@@ -23,11 +27,18 @@ pub(super) struct Document<'d> {
 }
 
 impl<'d> Document<'d> {
+    /// A configuration.
     pub fn new(path: &'d Path, text: &'d str, env: Env<'d>) -> Self {
+        Self { env: Some(env), home_of: keys::home_of, ..Self::literal(path, text) }
+    }
+
+    /// Another file, whose strings are taken as they stand.
+    pub fn literal(path: &'d Path, text: &'d str) -> Self {
         Self {
             label: path.strip_prefix(".").unwrap_or(path).display().to_string(),
             dir: path.parent().unwrap_or(Path::new("")),
-            env,
+            env: None,
+            home_of: |_| None,
             holds_secret: Cell::new(false),
             text,
             problems: RefCell::default(),

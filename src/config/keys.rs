@@ -61,6 +61,11 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("vars", &[]),
 ];
 
+/// The names of the tables.
+pub(super) fn top() -> Vec<&'static str> {
+    TABLES.iter().map(|(name, _)| *name).collect()
+}
+
 /// The table that `key` belongs to, where it was written in another.
 pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;

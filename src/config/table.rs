@@ -3,12 +3,11 @@
 use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
-use super::keys;
 use super::nearest::{did_you_mean, nearest};
 
 /// A value with the line it stands on.
 #[derive(Debug, Clone)]
-pub(super) struct At<T> {
+pub(crate) struct At<T> {
     pub value: T,
     pub line: usize,
     /// Whether it came from the environment or a file: then a bad value spoils only its own table.
@@ -24,7 +23,7 @@ impl At<String> {
 
 /// A table of the file. Its methods give `None` where the key is absent or its value is wrong; what
 /// is wrong is told to the document, or kept in `unresolved` if only this table suffers.
-pub(super) struct Table<'t> {
+pub(crate) struct Table<'t> {
     /// `store.east`.
     pub path: String,
     pub line: usize,
@@ -32,24 +31,24 @@ pub(super) struct Table<'t> {
     pub unresolved: Vec<(usize, String)>,
     /// Secrets of this table that are not to be had, with file and line; the rest of it is usable.
     pub missing_secrets: Vec<String>,
-    pub(super) doc: &'t Document<'t>,
+    pub doc: &'t Document<'t>,
     entries: Vec<Entry<'t>>,
     /// What unknown keys were taken for.
     misspelt: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Entry<'t> {
+pub(crate) struct Entry<'t> {
     pub key: &'t str,
     pub line: usize,
     pub value: &'t DeValue<'t>,
 }
 
 impl<'t> Table<'t> {
-    /// The file itself, whose keys are the names of tables.
-    pub fn root(doc: &'t Document<'t>, table: &'t DeTable<'t>) -> Self {
+    /// The file itself.
+    pub fn root(doc: &'t Document<'t>, table: &'t DeTable<'t>, known: &[&'static str]) -> Self {
         let mut root = Self::new(doc, String::new(), 0, table);
-        root.refuse_unknown(&keys::TABLES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        root.refuse_unknown(known);
         root
     }
 
@@ -87,7 +86,7 @@ impl<'t> Table<'t> {
             };
             self.misspelt.extend(nearest(key, known.iter().copied()));
             let advice = did_you_mean(key, known.iter().copied())
-                .or_else(|| keys::home_of(key).map(|home| format!("; it belongs to {home}")))
+                .or_else(|| (self.doc.home_of)(key).map(|home| format!("; it belongs to {home}")))
                 .unwrap_or_else(|| format!("; known here: {}", known.join(", ")));
             self.doc.problem(*line, format!("unknown key `{key}` {place}{advice}"));
         }
@@ -115,6 +114,23 @@ impl<'t> Table<'t> {
         tables
     }
 
+    /// The `[[key]]` tables.
+    pub fn listed_tables(&self, key: &str, known: &[&'static str]) -> Vec<Table<'t>> {
+        let Some(entry) = self.entry(key) else { return Vec::new() };
+        let array = entry.value.as_array().filter(|a| a.iter().all(|i| i.get_ref().is_table()));
+        let Some(array) = array else {
+            self.wrong_type(&entry, &format!("an array of tables: [[{key}]]"));
+            return Vec::new();
+        };
+        let tables = array.iter().filter_map(|item| {
+            let line = self.doc.line(item.span().start);
+            let mut table = Table::new(self.doc, key.to_owned(), line, item.get_ref().as_table()?);
+            table.refuse_unknown(known);
+            Some(table)
+        });
+        tables.collect()
+    }
+
     /// The table under `key`, in which any key may stand.
     pub fn free_table(&self, key: &str) -> Option<Table<'t>> {
         self.bare_table(key)
@@ -138,7 +154,7 @@ impl<'t> Table<'t> {
         Some(Table::new(self.doc, path, entry.line, table))
     }
 
-    pub(super) fn entry(&self, key: &str) -> Option<Entry<'t>> {
+    pub fn entry(&self, key: &str) -> Option<Entry<'t>> {
         self.entries.iter().find(|e| e.key == key).copied()
     }
 
@@ -154,11 +170,15 @@ impl<'t> Table<'t> {
     /// Tells of a key that must be there and is not, unless it was told of as misspelt.
     pub fn require(&self, key: &str) {
         if !self.has(key) && !self.misspelt.contains(&key) {
-            self.doc.problem(self.line, format!("[{}] lacks `{key}`", self.path));
+            let text = match self.path.as_str() {
+                "" => format!("`{key}` is missing at the top of the file"),
+                path => format!("[{path}] lacks `{key}`"),
+            };
+            self.doc.problem(self.line, text);
         }
     }
 
-    pub(super) fn wrong_type(&self, entry: &Entry<'_>, expected: &str) {
+    pub fn wrong_type(&self, entry: &Entry<'_>, expected: &str) {
         let found = match entry.value.type_str() {
             found @ ("integer" | "array") => format!("an {found}"),
             found => format!("a {found}"),

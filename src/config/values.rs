@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::nearest::did_you_mean;
-use super::references::{self, Fault};
+use super::references::{self, Expanded, Fault};
 use super::table::{At, Entry, Table};
 use super::{Secret, units};
 
@@ -34,7 +34,11 @@ impl Table<'_> {
     }
 
     fn expand(&mut self, key: &str, line: usize, raw: &str) -> Option<At<String>> {
-        match references::expand(raw, self.doc.env) {
+        let expanded = match self.doc.env {
+            Some(env) => references::expand(raw, env),
+            None => Ok(Expanded { text: raw.to_owned(), referenced: false }),
+        };
+        match expanded {
             Ok(value) if value.text.trim().is_empty() => {
                 let at = At { value: (), line, referenced: value.referenced };
                 self.bad(&at, &format!("`{key}` is empty"));
@@ -207,30 +211,31 @@ impl Table<'_> {
         raw: &str,
         check: &dyn Fn(&str) -> Sensitive,
     ) -> Option<Secret> {
-        let (reason, lasting) = match references::secret(raw, self.doc.env, self.doc.dir) {
-            Ok((value, file)) => match check(&value.text) {
-                Ok(sensitive) => {
-                    match file {
-                        Some(file) if sensitive && references::readable_by_others(&file) => {
-                            let file = file.display();
-                            let text = format!(
-                                "`{key}`: every user of this machine can read `{file}`; \
+        let (reason, lasting) =
+            match references::secret(raw, self.doc.env.unwrap_or(&|_| None), self.doc.dir) {
+                Ok((value, file)) => match check(&value.text) {
+                    Ok(sensitive) => {
+                        match file {
+                            Some(file) if sensitive && references::readable_by_others(&file) => {
+                                let file = file.display();
+                                let text = format!(
+                                    "`{key}`: every user of this machine can read `{file}`; \
                                  run `chmod o-rwx {file}`"
-                            );
-                            self.doc.warning(line, text);
+                                );
+                                self.doc.warning(line, text);
+                            }
+                            _ => {}
                         }
-                        _ => {}
+                        if sensitive && !value.referenced {
+                            self.doc.holds_secret.set(true);
+                        }
+                        return Some(Secret::new(value.text));
                     }
-                    if sensitive && !value.referenced {
-                        self.doc.holds_secret.set(true);
-                    }
-                    return Some(Secret::new(value.text));
-                }
-                Err(reason) => (reason, !value.referenced),
-            },
-            Err(Fault::Malformed(reason)) => (reason, true),
-            Err(Fault::Missing(reason)) => (reason, false),
-        };
+                    Err(reason) => (reason, !value.referenced),
+                },
+                Err(Fault::Malformed(reason)) => (reason, true),
+                Err(Fault::Missing(reason)) => (reason, false),
+            };
         let reason = format!("`{key}`: {reason}");
         if lasting {
             self.doc.problem(line, reason);

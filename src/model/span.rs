@@ -52,6 +52,7 @@ impl schemars::JsonSchema for Span {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
+            "title": "Duration",
             "description": "A duration with units, such as 30s, 5m or 1h 30m",
             "pattern": r"^([0-9]+ *[a-zA-Z]+ *)+$"
         })

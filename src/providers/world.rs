@@ -101,3 +101,8 @@ fn trusting(authorities: &[CertificateDer<'static>]) -> Result<rustls::ClientCon
         .with_root_certificates(roots)
         .with_no_client_auth())
 }
+
+/// TLS that trusts the authorities of this machine.
+pub(super) fn trusting_this_machine() -> Result<rustls::ClientConfig> {
+    trusting(&authorities_of_this_machine())
+}

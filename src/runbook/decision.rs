@@ -65,10 +65,10 @@ pub fn decide<'p>(plan: &'p Plan, state: &State, live: &BTreeSet<String>, wish: 
     }
     let failed = plan.steps.iter().filter(|step| {
         let failed = matches!(state.standing(&step.id), Standing::Failed { .. });
-        failed && step.on_failure != OnFailure::Continue
+        failed && state.has_ended(&step.id) && step.on_failure != OnFailure::Continue
     });
     let failed: Vec<&PlannedStep> = failed.collect();
-    let open = plan.steps.iter().any(|step| !has_ended(state.standing(&step.id)));
+    let open = plan.steps.iter().any(|step| !state.has_ended(&step.id));
     if !failed.is_empty() {
         let abort = failed.iter().find(|step| step.on_failure == OnFailure::Abort);
         return match abort {
@@ -106,11 +106,6 @@ pub fn decide<'p>(plan: &'p Plan, state: &State, live: &BTreeSet<String>, wish: 
     }
 }
 
-/// Whether nothing more will happen to a step by itself.
-fn has_ended(standing: &Standing) -> bool {
-    !matches!(standing, Standing::Waiting | Standing::Started { .. })
-}
-
 /// Whether a step can be begun, or, after a crash, looked at and gone on with.
 fn is_ready(plan: &Plan, state: &State, live: &BTreeSet<String>, step: &PlannedStep) -> bool {
     if live.contains(&step.id) {
@@ -119,7 +114,8 @@ fn is_ready(plan: &Plan, state: &State, live: &BTreeSet<String>, step: &PlannedS
     match state.standing(&step.id) {
         Standing::Started { .. } => true,
         Standing::Waiting => step.needs.iter().all(|need| is_met(plan, state, need)),
-        _ => false,
+        // It failed, and the run was resumed.
+        _ => !state.has_ended(&step.id),
     }
 }
 
@@ -132,3 +128,6 @@ fn is_met(plan: &Plan, state: &State, need: &str) -> bool {
         Standing::Waiting | Standing::Started { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

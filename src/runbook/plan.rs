@@ -2,10 +2,16 @@
 //! the run, which follows it to the end whatever becomes of the runbook.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::sheet::{Approve, OnFailure};
+use super::graph;
+use super::modes::{self, Kept};
+use super::references::{Circumstances, References};
+use super::sheet::{Approve, OnFailure, Runbook};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Span};
-use crate::providers::{Arguments, Description, Mode};
+use crate::providers::{self, Action, Arguments, Description, Mode};
 
 /// A whole plan. Steps stand in an order in which each comes after those that it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,4 +48,124 @@ pub struct PlannedStep {
     pub point_of_no_return: bool,
     /// Its compensation is none where the runbook says `compensate = false`.
     pub description: Description,
+}
+
+/// The plan of a checked runbook. Pure. `Kind::Usage` where it does not suit the configuration or
+/// the circumstances.
+pub fn make(
+    runbook: &Runbook,
+    config: &Config,
+    mode: Mode,
+    circumstances: &Circumstances,
+) -> Result<Plan> {
+    let references = References::new(config, circumstances);
+    let kept = modes::kept(&runbook.steps, mode);
+    let order = graph::order(&modes::places(&kept)).map_err(|circle| {
+        let ids: Vec<_> = circle.iter().map(|i| kept[*i].step.id.as_str()).collect();
+        let what = format!("runbook `{}`: steps wait for each other", runbook.name);
+        Error::new(Kind::Usage, format!("{what}: {}", ids.join(", ")))
+    })?;
+    let text =
+        |what: &str, text: &str| replaced(&references, runbook, what, &text.into()).map(string);
+    Ok(Plan {
+        runbook: runbook.name.clone(),
+        title: text("title", &runbook.title)?,
+        runbook_digest: runbook.digest,
+        mode,
+        from: text("from", &runbook.from)?,
+        to: text("to", &runbook.to)?,
+        rto: runbook.rto,
+        rpo: runbook.rpo,
+        steps: order
+            .into_iter()
+            .map(|i| planned(runbook, &kept[i], config, &references))
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// The title of a runbook with its references replaced.
+pub fn title(runbook: &Runbook, config: &Config, circumstances: &Circumstances) -> Result<String> {
+    let references = References::new(config, circumstances);
+    Ok(string(replaced(&references, runbook, "title", &runbook.title.as_str().into())?))
+}
+
+/// What a runbook says of itself, with its references replaced.
+pub fn about(
+    runbook: &Runbook,
+    config: &Config,
+    circumstances: &Circumstances,
+) -> Result<Option<String>> {
+    let references = References::new(config, circumstances);
+    let about = runbook.about.as_deref();
+    about.map(|a| Ok(string(replaced(&references, runbook, "about", &a.into())?))).transpose()
+}
+
+fn string(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn planned(
+    runbook: &Runbook,
+    kept: &Kept<'_>,
+    config: &Config,
+    references: &References,
+) -> Result<PlannedStep> {
+    let step = kept.step;
+    let what = format!("step `{}`", step.id);
+    let with = match replaced(references, runbook, &what, &Value::Object(step.with.0.clone()))? {
+        Value::Object(with) => Arguments(with),
+        _ => Arguments::default(),
+    };
+    let mut description = action_of(&step.uses, &with, config)
+        .map_err(|e| e.during(format!("plan {what} of runbook `{}`", runbook.name)))?
+        .describe();
+    if step.compensate == Some(false) {
+        description.compensation = None;
+    }
+    Ok(PlannedStep {
+        id: step.id.clone(),
+        uses: step.uses.clone(),
+        with,
+        needs: kept.needs.clone(),
+        timeout: step.timeout,
+        retries: step.retries,
+        on_failure: step.on_failure,
+        approve: step.approve.clone(),
+        point_of_no_return: step.point_of_no_return,
+        description,
+    })
+}
+
+fn action_of(uses: &str, with: &Arguments, config: &Config) -> Result<Box<dyn Action>> {
+    let kind = providers::find(uses).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("there is no action `{uses}`"))
+            .hint("`drctl runbook actions` lists all")
+    })?;
+    kind.build(with, config)
+}
+
+impl PlannedStep {
+    /// The step's action. `Kind::Usage` where this version of drctl, or the configuration, does not
+    /// have it.
+    pub fn action(&self, config: &Config) -> Result<Box<dyn Action>> {
+        action_of(&self.uses, &self.with, config)
+            .map_err(|e| e.during(format!("prepare step `{}`", self.id)))
+    }
+}
+
+fn replaced(
+    references: &References,
+    runbook: &Runbook,
+    what: &str,
+    value: &Value,
+) -> Result<Value> {
+    let mut problems = Vec::new();
+    let value = references.replace(value, "", &mut |_, problem| problems.push(problem));
+    value.ok_or_else(|| {
+        let what = format!("plan {what} of runbook `{}`: {}", runbook.name, problems.join("; "));
+        Error::new(Kind::Usage, what)
+    })
 }

@@ -47,6 +47,8 @@ pub struct StepState {
     pub standing: Standing,
     /// How often it was applied.
     pub attempts: u32,
+    /// It failed, and is gone on with since the run was resumed.
+    pub again: bool,
     pub asked: Option<DateTime<Utc>>,
     /// Who agreed to it.
     pub approved_by: Option<String>,
@@ -57,6 +59,13 @@ pub struct StepState {
     pub outcome: Option<Outcome>,
     /// How undoing it came out; `Some(None)`: begun.
     pub undone: Option<Option<Outcome>>,
+}
+
+impl StepState {
+    /// Whether nothing more will happen to it by itself.
+    pub fn has_ended(&self) -> bool {
+        !self.again && !matches!(self.standing, Standing::Waiting | Standing::Started { .. })
+    }
 }
 
 /// Whether undoing a step came out well.
@@ -98,6 +107,7 @@ impl State {
         let waiting = StepState {
             standing: Standing::Waiting,
             attempts: 0,
+            again: false,
             asked: None,
             approved_by: None,
             started: None,
@@ -143,9 +153,10 @@ impl State {
             }
             Record::StepStarted { step, attempt } => {
                 let state = self.step(number, step)?;
-                if !matches!(state.standing, Standing::Waiting | Standing::Started { .. }) {
+                if state.has_ended() {
                     return Err(format!("entry {number} starts step `{step}`, which had ended"));
                 }
+                state.again = false;
                 state.standing = Standing::Started { attempt: *attempt };
                 state.attempts = *attempt;
                 state.started.get_or_insert(entry.at);
@@ -158,10 +169,11 @@ impl State {
             }
             Record::StepEnded { step, outcome } => {
                 let state = self.step(number, step)?;
-                if !matches!(state.standing, Standing::Waiting | Standing::Started { .. }) {
+                if state.has_ended() {
                     return Err(format!("entry {number} ends step `{step}` a second time"));
                 }
-                let never = state.standing == Standing::Waiting;
+                let never = state.attempts == 0;
+                state.again = false;
                 if never && matches!(outcome, Outcome::Done { .. }) {
                     return Err(format!("entry {number} ends step `{step}`, which never started"));
                 }
@@ -195,12 +207,7 @@ impl State {
             let Some(state) = self.steps.get_mut(&step.id) else { continue };
             let failed = matches!(state.standing, Standing::Failed { .. });
             if failed && self.aborting.is_none() && step.on_failure != OnFailure::Continue {
-                state.standing = match state.attempts {
-                    0 => Standing::Waiting,
-                    attempt => Standing::Started { attempt },
-                };
-                state.ended = None;
-                state.outcome = None;
+                state.again = true;
             }
             if state.undone.as_ref().is_some_and(|undone| !went_well(undone.as_ref())) {
                 state.undone = None;
@@ -211,6 +218,11 @@ impl State {
     /// How far a step is.
     pub fn standing(&self, step: &str) -> &Standing {
         self.steps.get(step).map_or(&Standing::Waiting, |state| &state.standing)
+    }
+
+    /// Whether nothing more will happen to a step by itself.
+    pub fn has_ended(&self, step: &str) -> bool {
+        self.steps.get(step).is_some_and(StepState::has_ended)
     }
 
     /// What the ended steps left, by step.

@@ -20,6 +20,7 @@ mod postgres_connect;
 mod recipe;
 mod repository_faults;
 mod restore;
+mod runs;
 mod snapshot_faults;
 mod sources;
 mod store;

@@ -3,6 +3,7 @@
 
 mod approving;
 mod desk;
+pub mod opening;
 mod step;
 mod undo;
 
@@ -32,17 +33,17 @@ pub type Actions = BTreeMap<String, Box<dyn Action>>;
 
 /// Makes the actions of a plan. `Kind::Usage` where this drctl or this configuration cannot.
 pub fn actions(plan: &Plan, config: &Config) -> Result<Actions> {
-    let make = |step: &PlannedStep| {
-        let what = || format!("make step `{}` ({})", step.id, step.uses);
-        let kind = providers::find(&step.uses).ok_or_else(|| {
-            Error::new(Kind::Usage, what())
-                .caused_by("this drctl does not know the action")
-                .hint("go on with the version of drctl that began the run")
-        })?;
-        let action = kind.build(&step.with, config).map_err(|e| e.during(what()))?;
-        Ok((step.id.clone(), action))
-    };
-    plan.steps.iter().map(make).collect()
+    plan.steps.iter().map(|step| Ok((step.id.clone(), action_of(step, config)?))).collect()
+}
+
+fn action_of(step: &PlannedStep, config: &Config) -> Result<Box<dyn Action>> {
+    let what = || format!("make step `{}` ({})", step.id, step.uses);
+    let kind = providers::find(&step.uses).ok_or_else(|| {
+        Error::new(Kind::Usage, what())
+            .caused_by("this drctl does not know the action")
+            .hint("go on with the version of drctl that began the run")
+    })?;
+    kind.build(&step.with, config).map_err(|e| e.during(what()))
 }
 
 /// How long things take; tests are in more of a hurry.
@@ -114,7 +115,11 @@ impl Engine<'_> {
         let mut live: BTreeSet<String> = BTreeSet::new();
         let mut working = FuturesUnordered::new();
         loop {
-            match decision::decide(self.plan, &*desk.state().await, &live, &wish) {
+            let next = {
+                let state = desk.state().await;
+                decision::decide(self.plan, &state, &live, &wish)
+            };
+            match next {
                 Move::Start(steps) => {
                     for step in steps {
                         live.insert(step.id.clone());
@@ -187,3 +192,10 @@ impl Engine<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod interleaving;
+#[cfg(test)]
+pub(in crate::runbook) mod stage;
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,6 @@ use crate::providers::{
 };
 use crate::runbook::plan::PlannedStep;
 use crate::runbook::record::{Outcome, Record};
-use crate::runbook::state::Standing;
 
 /// Tells what a step waits for.
 pub(super) struct Told {
@@ -80,11 +79,8 @@ impl Engine<'_> {
     pub(super) async fn step(&self, desk: &Desk<'_>, step: &PlannedStep) -> Result<()> {
         let (begun, approved) = {
             let state = desk.state().await;
-            let begun = match state.standing(&step.id) {
-                Standing::Started { attempt } => *attempt,
-                _ => 0,
-            };
-            (begun, state.steps.get(&step.id).is_some_and(|s| s.approved_by.is_some()))
+            let step = state.steps.get(&step.id);
+            (step.map_or(0, |s| s.attempts), step.is_some_and(|s| s.approved_by.is_some()))
         };
         if let Some(approve) = step.approve.as_ref().filter(|_| !approved && begun == 0)
             && let Err(failure) = self.approval(desk, step, approve).await?

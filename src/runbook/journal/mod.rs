@@ -269,3 +269,6 @@ pub(super) async fn put(store: &dyn ObjectStore, key: &str, bytes: &Bytes) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! `drctl approve`.
+
+use chrono::Utc;
+use serde_json::json;
+
+use super::args::Cli;
+use super::carrying::operator;
+use super::render::Done;
+use super::run_args::Approve;
+use crate::app::App;
+use crate::error::{Error, Kind, Result};
+use crate::runbook::journal;
+use crate::runbook::sheet::Who;
+use crate::store::approval::{self, Approval};
+
+pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
+    let app = App::load(cli.config.as_deref())?;
+    let copies = app.journals().await?;
+    let run = journal::resolve(&copies, &args.run).await?;
+    let loaded = journal::load(&copies, &run).await?;
+    let by = operator(args.name.as_deref());
+    let step = loaded.plan.steps.iter().find(|step| step.id == args.step).ok_or_else(|| {
+        let waiting =
+            loaded.plan.steps.iter().filter(|s| s.approve.is_some() || s.uses == "human.approve");
+        let waiting: Vec<&str> = waiting.map(|s| s.id.as_str()).collect();
+        let error = Error::new(Kind::Usage, format!("run {run} has no step `{}`", args.step));
+        match waiting.is_empty() {
+            true => error.hint("no step of it needs an approval"),
+            false => error.hint(format!("steps that need an approval: {}", waiting.join(", "))),
+        }
+    })?;
+    // `human.approve` wants a second person unless it says otherwise.
+    let second = match &step.approve {
+        Some(approve) => approve.who == Who::SecondPerson,
+        None => {
+            let who = step.with.0.get("who").and_then(|who| who.as_str());
+            step.uses == "human.approve" && who != Some("operator")
+        }
+    };
+    let operators = &loaded.state.operators;
+    if second && operators.iter().any(|operator| approval::same_person(operator, &by)) {
+        let what = format!("approve step `{}` of run {run} as {by}: you are its operator", step.id);
+        return Err(Error::new(Kind::Usage, what)
+            .hint("a second person must do it; somebody else gives their name with `--as`"));
+    }
+    if loaded.state.has_ended(&step.id) {
+        let what = format!("approve step `{}` of run {run}: it is over", step.id);
+        return Err(Error::new(Kind::Usage, what).hint(format!("`drctl runs show {run}` shows it")));
+    }
+    let approval = Approval {
+        run: run.clone(),
+        step: step.id.clone(),
+        by: by.clone(),
+        at: Utc::now(),
+        reason: args.reason.clone(),
+    };
+    let counts = approval::give(&*copies.control, &approval).await?.approval;
+    let at = counts.at.format("%Y-%m-%d %H:%M:%S UTC");
+    let text = match counts == approval {
+        true => format!("Step `{}` of run {run} is approved by {by}.\n", step.id),
+        false => {
+            format!(
+                "Step `{}` of run {run} was approved before: {at}, by {}.\n",
+                step.id, counts.by
+            )
+        }
+    };
+    let fields = json!({
+        "run": run, "step": step.id, "by": counts.by, "at": counts.at, "new": counts == approval,
+    });
+    Ok(Done::well(text, fields))
+}

@@ -1,0 +1,183 @@
+//! `drctl failover` and `drctl run`: from a runbook to its end.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::args::Cli;
+use super::carrying::{self, carry_on, operator};
+use super::interrupt;
+use super::plan_view;
+use super::render::Done;
+use super::run_args::{Failover, How, Run};
+use crate::app::{self, App};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Level, RunId};
+use crate::providers::{RunFacts, World};
+use crate::runbook::engine::opening::{self, TIME_TO_LIVE};
+use crate::runbook::journal::{self, Copies};
+use crate::runbook::plan::Plan;
+use crate::runbook::{self, Circumstances, plan, preflight};
+use crate::store::epoch;
+
+/// How long the control store may take to answer before a run is confirmed.
+const HASTE: Duration = Duration::from_secs(15);
+
+pub async fn failover(cli: &Cli, args: &Failover) -> Result<Done> {
+    begin(cli, args.runbook.as_deref(), &args.how).await
+}
+
+pub async fn run(cli: &Cli, args: &Run) -> Result<Done> {
+    begin(cli, Some(&args.runbook), &args.how).await
+}
+
+async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
+    let app = App::load(cli.config.as_deref())?;
+    let world = app.world().await?;
+    let name = named.unwrap_or(&app.config.failover.runbook);
+    let now = Utc::now();
+    let id = RunId::new(now, app::random()?).to_string();
+    let active = active(&app, &world, how).await?;
+    let circumstances = Circumstances { active, run: id.clone(), reason: how.reason.clone() };
+    let book = runbook::load(&app.config, name, &circumstances)?;
+    let plan = plan::make(&book, &app.config, how.mode, &circumstances)?;
+    if how.dry_run {
+        let fields = json!({ "dry_run": true, "plan": plan });
+        return Ok(Done::well(plan_view::text(&plan, None), fields));
+    }
+    if let Some(given) = how.confirm.as_deref().filter(|given| *given != plan.to) {
+        let what = format!("--confirm {given}: this runbook makes {} the active region", plan.to);
+        return Err(Error::new(Kind::Usage, what)
+            .hint("nothing was begun; `--dry-run` shows what would be done"));
+    }
+    let copies = app.journals().await?;
+    let sink = carrying::sink(cli.json);
+    for warning in fit(&app, &world, &copies, &plan, how, now).await? {
+        sink.notice(Level::Warning, warning);
+    }
+    if how.confirm.is_none() {
+        ask(&plan).await?;
+    }
+    let by = operator(how.name.as_deref());
+    let run = RunFacts {
+        id: id.clone(),
+        runbook: plan.runbook.clone(),
+        mode: plan.mode,
+        from: plan.from.clone(),
+        to: plan.to.clone(),
+        confirmed: Utc::now(),
+        operator: by.clone(),
+        operators: vec![by.clone()],
+        reason: how.reason.clone(),
+        accepted_loss: how.accept_loss.clone(),
+        accept_unfenced: how.accept_unfenced,
+        primary_is_broken: how.primary_is_broken.clone(),
+        drill: false,
+        fence: 0,
+    };
+    let mut holder = app::holder(opening::purpose(&id));
+    if let Some(name) = &how.name {
+        name.trim().clone_into(&mut holder.user);
+    }
+    let hold = opening::hold(&copies.control, holder, TIME_TO_LIVE, how.local_journal).await?;
+    let opened = opening::begin(copies, plan, run, hold, Utc::now()).await?;
+    let wish = runbook::decision::Wish::GoOn;
+    let (plan, left) = carry_on(&app, &world, opened, &by, wish, sink).await?;
+    Ok(carrying::done(&plan, &left, false))
+}
+
+/// The region that is active by the epoch.
+async fn active(app: &App, world: &World, how: &How) -> Result<String> {
+    let read = tokio::time::timeout(HASTE, epoch::read(&*world.control)).await;
+    let read = read.unwrap_or_else(|_| {
+        let what = format!("read the epoch in store `{}`: no answer", world.control.name());
+        Err(Error::new(Kind::Storage, what))
+    });
+    match read {
+        Ok(Some(epoch)) => Ok(epoch.region),
+        Ok(None) => Ok(app.config.regions.primary.clone()),
+        // A look needs no store, and neither does who was told to do without.
+        Err(e) if e.kind() == Kind::Storage && (how.dry_run || how.local_journal) => {
+            Ok(app.config.regions.primary.clone())
+        }
+        Err(e) => Err(e.during("find out which region is active").hint(
+            "`drctl doctor` tests the stores; to go on without the control store: `--local-journal`",
+        )),
+    }
+}
+
+/// Whether a run may begin; what should be said where it may although something is not as it should
+/// be.
+async fn fit(
+    app: &App,
+    world: &World,
+    copies: &Copies,
+    plan: &Plan,
+    how: &How,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let all = tokio::time::timeout(HASTE, journal::list(copies)).await;
+    let all = all.unwrap_or_else(|_| Err(Error::new(Kind::Storage, "list the runs: no answer")));
+    match all {
+        Ok(all) => {
+            let open = all.runs.iter().find(|r| r.is_open() && !how.leave_open.contains(&r.run.id));
+            if let Some(open) = open {
+                let run = &open.run.id;
+                let what = format!(
+                    "begin a run: run {run} ({}, by {}) has not ended",
+                    open.run.runbook, open.run.operator
+                );
+                return Err(Error::new(Kind::LeaseHeld, what).hint(format!(
+                    "`drctl runs show {run}` shows it; `drctl resume {run}` or `drctl abort {run}` \
+                     ends it; `--leave-open {run}` begins another all the same"
+                )));
+            }
+            warnings.extend(all.control_away.map(|e| format!("runs may be open elsewhere: {e}")));
+        }
+        Err(e) if how.local_journal => warnings.push(e.one_line()),
+        Err(e) => return Err(e),
+    }
+    let judged = match preflight::last(&*world.control, &plan.runbook).await {
+        Ok(last) => preflight::judge(
+            last.as_ref(),
+            &plan.runbook,
+            plan.runbook_digest,
+            app.config.failover.preflight_max_age,
+            now,
+        ),
+        Err(e) => Err(e),
+    };
+    match (judged, &how.skip_preflight) {
+        (Ok(()), _) => {}
+        (Err(e), Some(reason)) => {
+            warnings.push(format!("begun without a preflight ({reason}): {}", e.one_line()));
+        }
+        (Err(e), None) => {
+            let next = e.advice().map(|hint| format!("{hint}; or ")).unwrap_or_default();
+            let hint = format!("{next}begin without: `--skip-preflight REASON`");
+            return Err(Error::new(Kind::Unverified, "begin a run").caused_by(e).hint(hint));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Shows the plan and has the region's name typed.
+async fn ask(plan: &Plan) -> Result<()> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Error::new(Kind::Usage, "confirm the run: nobody can be asked here")
+            .hint(format!("`--confirm {}`, after a look with `--dry-run`", plan.to)));
+    }
+    let text = plan_view::text(plan, None);
+    let mut out = std::io::stderr();
+    let _ = write!(out, "{text}\nTo begin, type the name of the region that becomes active: ");
+    let _ = out.flush();
+    let typed = interrupt::line().await;
+    match typed.trim() == plan.to {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Usage, format!("`{}` is not {}", typed.trim(), plan.to))
+            .hint("nothing was begun")),
+    }
+}

@@ -1,0 +1,171 @@
+//! What every run needs, whatever its steps: channels, a verified copy, certificates, the epoch.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::in_time;
+use crate::config::ChannelKind;
+use crate::integrity::shelf;
+use crate::integrity::verified::{Depth, Record};
+use crate::model::Span;
+use crate::providers::{Check, Standing, World, certificate};
+use crate::runbook::plan::Plan;
+use crate::store::epoch;
+
+pub(super) async fn checks(
+    world: &World,
+    plans: &[Plan],
+    limit: Duration,
+    now: DateTime<Utc>,
+) -> Vec<Check> {
+    let databases = databases(plans);
+    let copies = join_all(databases.iter().map(async |name| {
+        let what = format!("last snapshot of `{name}` in store `{}`", world.control.name());
+        in_time(limit, what.clone(), async { vec![copy(world, name, what, now).await] }).await
+    }));
+    let certificates = join_all(https(plans).into_iter().map(async |(host, port)| {
+        let what = format!("certificate of {host}:{port}");
+        in_time(limit, what, async { vec![certificate::check(&host, port, now).await] }).await
+    }));
+    let active = async {
+        let what = "active region".to_owned();
+        in_time(limit, what, async { vec![active(world, plans).await] }).await
+    };
+    let (copies, certificates, active) = tokio::join!(copies, certificates, active);
+    let mut found = active;
+    found.push(channels(world));
+    found.extend(copies.into_iter().flatten());
+    found.extend(certificates.into_iter().flatten());
+    found
+}
+
+/// Whether the run would start where the service is.
+async fn active(world: &World, plans: &[Plan]) -> Check {
+    const WHAT: &str = "active region";
+    let Some(plan) = plans.first() else { return Check::new(Standing::Unproven, WHAT, "no plan") };
+    match epoch::read(&*world.control).await {
+        Err(e) => Check::new(Standing::Unproven, WHAT, e.one_line()),
+        Ok(epoch) => {
+            let primary = world.config.regions.primary.as_str();
+            let region = epoch.as_ref().map_or(primary, |e| e.region.as_str());
+            let since = match &epoch {
+                Some(epoch) => format!("{region}, epoch {}", epoch.number),
+                None => format!("{region}; no epoch was written yet"),
+            };
+            match region == plan.from {
+                true => Check::new(Standing::Ready, WHAT, since),
+                false => Check::new(
+                    Standing::NotReady,
+                    WHAT,
+                    format!("{since}; this runbook starts from {}", plan.from),
+                )
+                .hint("take the runbook that leads the other way: `drctl runbook list`"),
+            }
+        }
+    }
+}
+
+/// Two ways to tell people, that do not fail together.
+fn channels(world: &World) -> Check {
+    const WHAT: &str = "notification channels";
+    let config = &world.config;
+    let usable: Vec<_> = config.channel_names().filter_map(|n| config.channel(n).ok()).collect();
+    let kinds: BTreeSet<_> = usable
+        .iter()
+        .map(|channel| match channel.kind {
+            ChannelKind::Slack { .. } => "slack",
+            ChannelKind::PagerDuty { .. } => "pagerduty",
+            ChannelKind::Email { .. } => "email",
+            ChannelKind::Webhook { .. } => "webhook",
+        })
+        .collect();
+    let named = kinds.iter().copied().collect::<Vec<_>>().join(", ");
+    let advice = "have two that do not depend on each other: add a [channel.NAME] of another kind";
+    match (usable.len(), kinds.len()) {
+        (0, _) => Check::new(Standing::NotReady, WHAT, "there are none: nobody would be told")
+            .hint(advice),
+        (_, 1) => {
+            Check::new(Standing::Warning, WHAT, format!("only of one kind: {named}")).hint(advice)
+        }
+        (n, _) => Check::new(Standing::Ready, WHAT, format!("{n}: {named}")),
+    }
+}
+
+/// The database's newest snapshot beside the runs: how old, and whether it was proven there.
+async fn copy(world: &World, database: &str, what: String, now: DateTime<Utc>) -> Check {
+    let store = &world.control;
+    let unproven = |e: &crate::error::Error| {
+        let check = Check::new(Standing::Unproven, what.clone(), e.one_line());
+        match e.advice() {
+            Some(hint) => check.hint(hint),
+            None => check,
+        }
+    };
+    let stores = [std::sync::Arc::clone(store)];
+    let shelf = match shelf::shelf(&stores, &world.keys, database).await {
+        Ok(shelf) => shelf,
+        Err(e) => return unproven(&e),
+    };
+    let verify = format!("run `drctl verify {database} --store {}`", store.name());
+    let Some(newest) = shelf.latest() else {
+        return Check::new(Standing::NotReady, what, "there is none")
+            .hint(format!("run `drctl snapshot {database}`"));
+    };
+    let record = match Record::read(&**store, database).await {
+        Ok(record) => record,
+        Err(e) => return unproven(&e),
+    };
+    let age = (now - newest.taken()).num_seconds().unsigned_abs();
+    let old = format!("{}, {} old", newest.id, Span::from_secs(age));
+    if record.is_damaged(&newest.id) {
+        let found = format!("{old}: DAMAGE was found in it");
+        return Check::new(Standing::NotReady, what, found).hint(verify);
+    }
+    let Some(proven) = record.intact(&newest.id, Depth::Listing) else {
+        return Check::new(Standing::Unproven, what, format!("{old}: never verified there"))
+            .hint(verify);
+    };
+    let objective = world.config.objectives.rpo;
+    if Duration::from_secs(age) > objective {
+        let found = format!("{old}, older than the RPO of {}", Span(objective));
+        return Check::new(Standing::Warning, what, found)
+            .hint(format!("run `drctl snapshot {database}`"));
+    }
+    let ago = Span::from_secs((now - proven).num_seconds().unsigned_abs());
+    Check::new(Standing::Ready, what, format!("{old}, verified {ago} ago"))
+}
+
+/// The databases that steps name.
+fn databases(plans: &[Plan]) -> BTreeSet<String> {
+    let steps = plans.iter().flat_map(|plan| &plan.steps);
+    let names = steps.filter_map(|step| step.with.0.get("database")?.as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// Hosts and ports of every https address in the arguments of steps.
+fn https(plans: &[Plan]) -> BTreeSet<(String, u16)> {
+    let mut found = BTreeSet::new();
+    for step in plans.iter().flat_map(|plan| &plan.steps) {
+        step.with.0.values().for_each(|value| addresses(value, &mut found));
+    }
+    found
+}
+
+fn addresses(value: &Value, found: &mut BTreeSet<(String, u16)>) {
+    match value {
+        Value::String(text) if text.starts_with("https://") => {
+            if let Ok(url) = url::Url::parse(text)
+                && let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default())
+            {
+                found.insert((host.to_owned(), port));
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| addresses(item, found)),
+        Value::Object(map) => map.values().for_each(|item| addresses(item, found)),
+        _ => {}
+    }
+}

@@ -248,14 +248,7 @@ pub fn snapshot_lease(database: &str) -> String {
 
 /// This process, as others are told who holds a lease; `purpose` goes on "to …".
 pub fn holder(purpose: impl Into<String>) -> Holder {
-    Holder {
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        // Only for people, so a user without a name is no failure.
-        user: whoami::username().unwrap_or_else(|_| "an unknown user".to_owned()),
-        purpose: purpose.into(),
-        process: store::lease::process::identity(),
-    }
+    Holder::this_process(purpose)
 }
 
 /// Who runs this process, as runs name it: "ann on ops-1".

@@ -27,6 +27,7 @@ pub struct Cli {
 pub enum Command {
     Init(Init),
     Doctor(Doctor),
+    Status(Status),
     Snapshot(Snapshot),
     List(List),
     Show(Show),
@@ -54,6 +55,7 @@ impl Command {
         match self {
             Self::Init(_) => "init",
             Self::Doctor(_) => "doctor",
+            Self::Status(_) => "status",
             Self::Snapshot(_) => "snapshot",
             Self::List(_) => "list",
             Self::Show(_) => "show",
@@ -111,6 +113,31 @@ pub struct Doctor {
     pub database: Option<String>,
     /// How long any one step may take
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = limit)]
+    pub timeout: std::time::Duration,
+}
+
+/// Show on one screen whether a failover could go ahead now
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl status                  one look
+  drctl status --watch          a look every 2 seconds, until Ctrl-C
+  drctl status || page-someone  for a monitor
+  drctl status --json | jq .reasons
+
+Shown: the active region and its epoch; each database's servers with role, timeline, positions and
+lag; the age of the newest complete snapshot in each store; the last preflight, open runs, leases.
+What cannot be read is shown as unknown and never counts as ready. Every look leaves a sample in the
+control store: without samples the loss of a failover cannot be told once the primary is gone, so run
+it every minute.
+
+Exit codes: 0 ready; 1 not ready; 2 the configuration cannot be loaded.")]
+pub struct Status {
+    /// Look again every so often [default: 2s]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", value_parser = humantime::parse_duration)]
+    pub watch: Option<std::time::Duration>,
+    /// How long each server and each store may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = humantime::parse_duration)]
     pub timeout: std::time::Duration,
 }
 

@@ -26,6 +26,7 @@ mod runs;
 mod screen;
 mod show;
 mod snapshot;
+mod status;
 mod story;
 mod unlock;
 mod verify;
@@ -71,6 +72,8 @@ pub fn main() -> ExitCode {
                 | Command::Resume(_)
                 | Command::Abort(_)
                 | Command::Takeover(_) => run(cli).await,
+                // Watching ends so.
+                Command::Status(args) if args.watch.is_some() => run(cli).await,
                 _ => tokio::select! {
                     outcome = run(cli) => outcome,
                     stopped = stopped() => Err(stopped),
@@ -128,6 +131,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
     match &cli.command {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
+        Command::Status(args) => status::run(&cli, args).await,
         Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),

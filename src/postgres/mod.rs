@@ -11,6 +11,7 @@ mod passfile;
 pub mod pooler;
 pub mod programs;
 pub mod quote;
+pub mod replication;
 mod row;
 mod session;
 pub mod session_settings;

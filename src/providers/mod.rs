@@ -13,6 +13,7 @@ pub mod human;
 pub mod notify;
 pub mod postgres;
 pub mod probe;
+pub mod references;
 pub mod snapshot;
 pub mod world;
 

@@ -1,1 +1,3 @@
-//! What came of runs, drills and audits, for people and programs.
+//! What came of runs, drills and audits, and how the service stands, for people and programs.
+
+pub mod status;

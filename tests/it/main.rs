@@ -18,6 +18,7 @@ mod net;
 mod order;
 mod postgres_connect;
 mod recipe;
+mod replica;
 mod repository_faults;
 mod restore;
 mod runs;

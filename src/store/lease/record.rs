@@ -28,6 +28,20 @@ pub struct Holder {
     pub process: Option<String>,
 }
 
+impl Holder {
+    /// This process; `purpose` goes on "to …".
+    pub fn this_process(purpose: impl Into<String>) -> Self {
+        Self {
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            // Only for people, so a user without a name is no failure.
+            user: whoami::username().unwrap_or_else(|_| "an unknown user".to_owned()),
+            purpose: purpose.into(),
+            process: super::process::identity(),
+        }
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, pid, user, purpose, .. } = self;

@@ -1,0 +1,77 @@
+//! What a prediction rests on, read from both servers and the control store at once.
+
+use chrono::{DateTime, Utc};
+
+use super::super::samples::{self, Sample};
+use super::super::server::Server;
+use super::{Prediction, Primary, Standby, predict};
+use crate::error::{Error, Result};
+use crate::postgres::replication::{Limits, Replication, Role, bounded};
+use crate::store::ObjectStore;
+
+/// Both servers of a database as they were seen, or why not, and the loss that follows.
+#[derive(Debug)]
+pub struct Sight {
+    pub primary: Result<Replication>,
+    pub standby: Result<Replication>,
+    /// Oldest first.
+    pub samples: Vec<Sample>,
+    /// Why there are none, where they could not be read.
+    pub samples_unread: Option<Error>,
+    pub prediction: Prediction,
+}
+
+/// Looks at both servers and at the samples of old, and keeps what was seen as a new one. Ends within
+/// about twice the limits however many of them do not answer. `fenced`: the primary takes no writes.
+pub async fn sight(
+    store: &dyn ObjectStore,
+    from: &Server,
+    to: &Server,
+    fenced: bool,
+    limits: Limits,
+    now: DateTime<Utc>,
+) -> Sight {
+    let what = || format!("read the samples of `{}`", from.database);
+    let (primary, standby, samples) = tokio::join!(
+        from.look(limits),
+        to.look(limits),
+        bounded(limits.queries, what, samples::read(store, &from.database)),
+    );
+    let (mut samples, samples_unread) = match samples {
+        Ok(samples) => (samples, None),
+        Err(e) => (Vec::new(), Some(e)),
+    };
+    if let Some(fresh) = Sample::of(primary.as_ref().ok(), standby.as_ref().ok()) {
+        // Only what others may need later; this prediction has it either way.
+        let _ = samples::append_within(limits.queries, store, &from.database, &fresh).await;
+        samples.push(fresh);
+    }
+    let prediction = judged(&primary, &standby, &samples, fenced, now.max(Utc::now()));
+    Sight { primary, standby, samples, samples_unread, prediction }
+}
+
+fn judged(
+    primary: &Result<Replication>,
+    standby: &Result<Replication>,
+    samples: &[Sample],
+    fenced: bool,
+    now: DateTime<Utc>,
+) -> Prediction {
+    let standby = standby.as_ref().ok().filter(|s| s.role == Role::Standby);
+    let primary = primary.as_ref().ok().filter(|p| p.role == Role::Primary);
+    let identity = standby.and_then(|s| s.system_identifier.clone());
+    // Samples of a server that was replaced by another one are of another history.
+    let foreign = |theirs: &Option<String>| matches!((theirs, &identity), (Some(theirs), Some(ours)) if theirs != ours);
+    let samples: Vec<Sample> =
+        samples.iter().filter(|s| !foreign(&s.system_identifier)).cloned().collect();
+    predict(
+        primary.filter(|p| !foreign(&p.system_identifier)).and_then(|p| {
+            // Of a fenced one what is on disk is all; an open one may have acknowledged more.
+            let end = if fenced { p.flushed } else { p.inserted };
+            Some(Primary { end: end?, timeline: p.timeline, fenced })
+        }),
+        standby.and_then(|s| Some(Standby { secured: s.secured()?, timeline: s.timeline })),
+        &samples,
+        now,
+    )
+}

@@ -1,0 +1,8 @@
+//! What runbooks do to PostgreSQL, on a real primary with a real standby.
+
+mod actions;
+mod faults;
+mod pair;
+mod probing;
+mod screen;
+mod snapshots;

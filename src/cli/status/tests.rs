@@ -1,3 +1,5 @@
+//! The screens of `drctl status`.
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -307,15 +309,15 @@ fn after_a_failover_that_stopped_half_way() {
     drill      none yet
     runs       20261124T095000Z-abcdef stopped: region-failover, by ann on ops-1;
                drctl runs show 20261124T095000Z-abcdef
-    lease      failover in west: ann on ops-1 (pid 77), to carry out run
-               20261124T095000Z-abcdef since 09:50:00 UTC; RUN OUT: no sign of its
-               holder
+    lease      failover in west since 09:50:00 UTC: ann on ops-1 (pid 77), to carry
+               out run 20261124T095000Z-abcdef; RUN OUT: no sign of its holder
 
-    not ready: the replay of petforce in us-east-1 is paused; petforce in us-east-1
-      is behind by more than the RPO; petforce in eu-west-1 is a second primary;
-      east has no snapshot of petforce; the last snapshot of petforce in west is
-      older than the RPO; the last preflight of region-failover found it not ready;
-      run 20261124T095000Z-abcdef is stopped
+    not ready: petforce in us-east-1 is on timeline 1, its primary on 2; the replay
+      of petforce in us-east-1 is paused; petforce in us-east-1 is behind by more
+      than the RPO; petforce in eu-west-1 is a second primary; east has no snapshot
+      of petforce; the last snapshot of petforce in west is older than the RPO; the
+      last preflight of region-failover found it not ready; run
+      20261124T095000Z-abcdef is stopped
     ");
 }
 

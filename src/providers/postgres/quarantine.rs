@@ -45,7 +45,7 @@ pub struct Quarantine {
 /// How the old primary was found.
 enum Found {
     /// It takes writes, or could.
-    Loose(Session, Replication),
+    Loose(Box<(Session, Replication)>),
     /// It is a standby by now.
     Standby,
     /// It does not answer, for this reason.
@@ -70,7 +70,7 @@ impl Quarantine {
         };
         match reached.await {
             Ok((_, seen)) if seen.role == Role::Standby => Found::Standby,
-            Ok((session, seen)) => Found::Loose(session, seen),
+            Ok(found) => Found::Loose(Box::new(found)),
             Err(e) => Found::Away(e),
         }
     }
@@ -173,12 +173,12 @@ impl Action for Quarantine {
 
     async fn preflight(&self, cx: &Context<'_>) -> Vec<Check> {
         let what = format!("quarantine of {}", self.old.label());
-        let Found::Loose(session, _) = self.find(cx).await else {
+        let Found::Loose(found) = self.find(cx).await else {
             return vec![Check::new(Standing::Unproven, what, "it cannot be asked as a primary")];
         };
         let name = self.old.name().unwrap_or_default();
         let limit = limits(cx).queries;
-        match bounded(limit, || what.clone(), door::look(&session, &name)).await {
+        match bounded(limit, || what.clone(), door::look(&found.0, &name)).await {
             Ok(door) if door.ours && (door.superuser || door.may_signal) => {
                 vec![Check::new(Standing::Ready, what, "the role may close it and end sessions")]
             }
@@ -198,7 +198,7 @@ impl Action for Quarantine {
                     Applied::default().fact("quarantined", true).fact("standby", true).facts;
                 return Ok(Observed::Done(facts));
             }
-            Found::Loose(session, seen) => (session, seen),
+            Found::Loose(found) => *found,
         };
         let name = self.old.name().map_err(Failure::permanent)?;
         let limit = limits(cx).queries;
@@ -228,7 +228,8 @@ impl Action for Quarantine {
                         .fact("quarantined", true)
                         .fact("standby", true));
                 }
-                Found::Loose(session, seen) => {
+                Found::Loose(found) => {
+                    let (session, seen) = *found;
                     self.must_be_superseded(cx, &seen).await?;
                     let ended = self.shut(cx, &session).await?;
                     let summary = format!("{label} is shut out, {ended} sessions ended");

@@ -293,7 +293,7 @@ fn a_control_store_that_is_away_holds_up_no_promotion() {
     assert_eq!(failure.class, FailureClass::Permanent);
     // A store that hangs is given up.
     store.heal();
-    let held = store.hold(1);
+    let held = store.hold(store.total() + 1);
     let failure = block(pair.observe("postgres.promote", west())).unwrap_err();
     assert_eq!(failure.class, FailureClass::Permanent);
     held.release();

@@ -1,3 +1,5 @@
+//! What is told of losses, and that nothing is lost that was said to be safe.
+
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 

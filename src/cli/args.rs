@@ -105,7 +105,7 @@ Examples:
   drctl doctor petforce               one database and its stores
   drctl doctor --json | jq '.findings[] | select(.severity == \"critical\")'
 
-It writes and removes a small probe in every store, and changes nothing else.
+It writes and removes small probes in every store, and changes nothing else.
 
 Exit codes: 0 nothing critical; 1 something critical; 2 the configuration cannot be loaded.")]
 pub struct Doctor {
@@ -127,9 +127,9 @@ Examples:
 
 Shown: the active region and its epoch; each database's servers with role, timeline, positions and
 lag; the age of the newest complete snapshot in each store; the last preflight, open runs, leases.
-What cannot be read is shown as unknown and never counts as ready. Every look leaves a sample in the
-control store: without samples the loss of a failover cannot be told once the primary is gone, so run
-it every minute.
+What cannot be read is shown as unknown and never counts as ready. Every look leaves a sample in
+the control store: without samples the loss of a failover cannot be told once the primary is gone,
+so run it every minute.
 
 Exit codes: 0 ready; 1 not ready; 2 the configuration cannot be loaded.")]
 pub struct Status {

@@ -14,6 +14,8 @@ mod list;
 mod live;
 mod manual;
 mod plan_view;
+#[cfg(test)]
+mod plan_view_tests;
 mod preflight;
 mod prune;
 mod render;

@@ -105,7 +105,8 @@ fn steps(plan: &Plan) -> String {
     for (number, stage) in plan.stages().iter().enumerate() {
         for (place, i) in stage.iter().enumerate() {
             let step = &plan.steps[*i];
-            if step.point_of_no_return {
+            // Later ones change nothing about it.
+            if plan.point_of_no_return().is_some_and(|point| point.id == step.id) {
                 text.push_str(&rule("POINT OF NO RETURN: from here on only forward"));
             }
             let number = match place {

@@ -162,7 +162,24 @@ mod tests {
             ("", Check::new(Standing::Warning, "notification channels", "only of one kind: slack")),
             ("scale", Check::new(Standing::Ready, "service web in us-west-2", "2 of 2 tasks run")),
         ]);
-        insta::assert_snapshot!(text(&all), @r"");
+        insta::assert_snapshot!(text(&all), @r"
+        NOT READY
+          standby of `petforce` in us-west-2: 2 h behind [drain, promote]
+            -> see why replication stands still: `drctl status`
+
+        Unproven
+          permission route53:ChangeResourceRecordSets: no harmless form of the request
+            exists [swap]
+
+        Warnings
+          notification channels: only of one kind: slack
+
+        Ready
+          service web in us-west-2: 2 of 2 tasks run [scale]
+
+        region-failover: 1 not ready, 1 unproven, 1 warning, 1 ready.
+        NOT READY: a failover now would fail or do harm.
+        ");
         let code = |kept| done(&all, kept, "west").code;
         assert_eq!(code(Some(Ok(()))), 1);
     }

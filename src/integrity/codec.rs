@@ -175,14 +175,7 @@ pub fn open_part(
     raw_len: u64,
     digest: Digest,
 ) -> Result<Vec<u8>> {
-    let seen = Digest::of(stored);
-    if seen != stored_digest {
-        return Err(Error::new(
-            Kind::Damaged,
-            format!("its stored bytes have the SHA-256 {seen}, {stored_digest} is promised"),
-        ));
-    }
-    let raw = decompress(stored, base, raw_len)?;
+    let raw = open_stored(stored, stored_digest, base, raw_len)?;
     let seen = Digest::of(&raw);
     if seen != digest {
         return Err(Error::new(
@@ -191,6 +184,25 @@ pub fn open_part(
         ));
     }
     Ok(raw)
+}
+
+/// Undoes a part whose stored bytes have the promised digest, and checks its length and the frame's
+/// own checksum. For what was compared with its uncompressed bytes when it was stored, and is only
+/// the reference of a delta, which is undone and compared before it leaves.
+pub fn open_stored(
+    stored: &[u8],
+    stored_digest: Digest,
+    base: Option<&[u8]>,
+    raw_len: u64,
+) -> Result<Vec<u8>> {
+    let seen = Digest::of(stored);
+    if seen != stored_digest {
+        return Err(Error::new(
+            Kind::Damaged,
+            format!("its stored bytes have the SHA-256 {seen}, {stored_digest} is promised"),
+        ));
+    }
+    decompress(stored, base, raw_len)
 }
 
 /// Compresses bytes of no great size (lists) at a level that suits text written once.

@@ -4,7 +4,6 @@ pub mod action;
 pub mod arguments;
 pub mod aws;
 pub mod catalogue;
-pub mod certificate;
 pub mod command;
 pub mod dns;
 pub mod epoch;

@@ -22,7 +22,7 @@ pub struct World {
     /// The store of the standby region in which runs, leases and the epoch lie.
     pub control: Arc<dyn ObjectStore>,
     pub keys: Keys,
-    /// Clients of AWS services by region; made when they are first asked for.
+    /// Clients of AWS services, made when they are first asked for.
     pub aws: aws::Clients,
     /// For every HTTP request but those of the AWS SDK. No proxy, no redirects, no timeout of its
     /// own: each request sets one.
@@ -100,9 +100,4 @@ fn trusting(authorities: &[CertificateDer<'static>]) -> Result<rustls::ClientCon
         .map_err(|e| Error::new(Kind::Bug, "choose TLS versions").caused_by(e))?
         .with_root_certificates(roots)
         .with_no_client_auth())
-}
-
-/// TLS that trusts the authorities of this machine.
-pub(super) fn trusting_this_machine() -> Result<rustls::ClientConfig> {
-    trusting(&authorities_of_this_machine())
 }

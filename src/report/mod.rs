@@ -1,3 +1,20 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
+mod html;
+mod left;
+mod loss;
+mod markdown;
+mod run;
 pub mod status;
+mod timeline;
+mod words;
+
+pub use html::html;
+pub use loss::{Amount, Loss};
+pub use markdown::markdown;
+pub use run::{Approval, RunReport, StepReport, StepStanding, make};
+
+#[cfg(test)]
+mod specimen;
+#[cfg(test)]
+mod tests;

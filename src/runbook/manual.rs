@@ -129,3 +129,35 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> Option<&'s Map<String, Va
     }
     Some(schema)
 }
+
+/// Every action with its arguments, as Markdown.
+pub fn reference(kinds: &[ActionKind]) -> String {
+    let mut text = String::new();
+    for kind in kinds {
+        text.push_str(&format!("\n### {}\n\n{}.\n\n", kind.name, capital(kind.summary)));
+        let arguments = arguments(kind);
+        if arguments.is_empty() {
+            text.push_str("It takes no arguments.\n");
+            continue;
+        }
+        text.push_str("| argument | type | meaning |\n| --- | --- | --- |\n");
+        rows(&arguments, "", &mut text);
+    }
+    text
+}
+
+fn rows(arguments: &[Argument], above: &str, text: &mut String) {
+    for argument in arguments {
+        let name = format!("{above}{}", argument.name);
+        let required = if argument.required { ", required" } else { "" };
+        let cell = |text: &str| text.replace('|', "\\|");
+        let (kind, about) = (cell(&argument.kind), cell(&argument.about));
+        text.push_str(&format!("| `{name}` | {kind}{required} | {about} |\n"));
+        rows(&argument.keys, &format!("{name}."), text);
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

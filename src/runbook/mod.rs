@@ -8,6 +8,8 @@ mod folder;
 mod graph;
 pub mod journal;
 pub mod manual;
+#[cfg(test)]
+mod manual_tests;
 mod modes;
 mod parse;
 pub mod plan;
@@ -22,3 +24,6 @@ mod suitable;
 pub use folder::{load, names, read};
 pub use references::Circumstances;
 pub use schema::schema;
+
+#[cfg(test)]
+mod tests;

@@ -378,7 +378,8 @@ fn what_refers_to_something_left_out_is_told_and_restored_without() {
          CREATE TABLE pets (id int PRIMARY KEY, owner int REFERENCES owners, session int REFERENCES \"Sessions\",
                             log int, at int, FOREIGN KEY (log, at) REFERENCES logs);
          INSERT INTO pets VALUES (1, 1, 7, NULL, NULL), (2, 1, NULL, 1, 1);
-         CREATE TABLE toys (pet int REFERENCES pets); INSERT INTO toys VALUES (1)",
+         CREATE TABLE toys (pet int REFERENCES pets); INSERT INTO toys VALUES (1);
+         CREATE VIEW tidy AS SELECT 1 AS n; CREATE FUNCTION tidy() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     );
     let more = "exclude_tables = [\"public.owners\"]\n\
                 exclude_table_data = [\"public.Sessions\", \"public.logs_1\"]";
@@ -403,6 +404,18 @@ fn what_refers_to_something_left_out_is_told_and_restored_without() {
         has(&warnings, &[line]);
         assert!(first.stderr.contains(line), "{}", first.stderr);
     }
+    server.psql(
+        &db,
+        "CREATE VIEW all_owners AS SELECT * FROM owners; CREATE TABLE good_owners () INHERITS (owners);
+         CREATE FUNCTION odd(owners[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    );
+    let preview = home.json(&["snapshot", "petforce", "--dry-run"], 0);
+    let warnings: Vec<String> = serde_json::from_value(preview["warnings"].clone()).unwrap();
+    assert_eq!(warnings.len(), 6, "{warnings:#?}");
+    for begin in ["view public.all_owners", "table public.good_owners", "function public.odd"] {
+        has(&warnings, &[begin, "public.owners, which is left out", "and fails"]);
+    }
+    server.psql(&db, "DROP FUNCTION odd; DROP TABLE good_owners; DROP VIEW all_owners");
     // Once in a generation, and not every hour.
     let second = home.run(&["snapshot", "petforce"], 0);
     assert!(!second.stderr.contains("foreign key"), "{}", second.stderr);

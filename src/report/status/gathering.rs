@@ -132,19 +132,10 @@ async fn within<T>(
     }
 }
 
-/// A stored preflight, as far as its outcome goes; `runbook` writes more.
+/// A stored preflight, as far as its outcome goes; more is kept.
 #[derive(Deserialize)]
 struct Stored {
     at: DateTime<Utc>,
-    #[serde(default)]
-    steps: Vec<StoredStep>,
-    #[serde(default)]
-    checks: Vec<StoredCheck>,
-}
-
-#[derive(Deserialize)]
-struct StoredStep {
-    #[serde(default)]
     checks: Vec<StoredCheck>,
 }
 
@@ -163,8 +154,7 @@ async fn preflight(store: &dyn ObjectStore, runbook: &str) -> Result<Option<Pref
     let stored: Stored = serde_json::from_slice(&object.bytes).map_err(|e| {
         Error::new(Kind::Damaged, format!("read {key} in store `{}`", store.name())).caused_by(e)
     })?;
-    let all = stored.steps.iter().flat_map(|s| &s.checks).chain(&stored.checks);
-    let count = |standing| all.clone().filter(|c| c.standing == standing).count();
+    let count = |standing| stored.checks.iter().filter(|c| c.standing == standing).count();
     Ok(Some(Preflight {
         at: stored.at,
         not_ready: count(Standing::NotReady),

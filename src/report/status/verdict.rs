@@ -42,8 +42,10 @@ pub fn reasons(status: &Status, terms: &Terms) -> Vec<String> {
 
 fn servers(database: &DatabaseStatus, terms: &Terms, reasons: &mut Vec<String>) {
     let name = &database.name;
-    if database.servers.len() == 1 {
-        reasons.push(format!("{name} has one server only"));
+    match database.servers.len() {
+        0 => reasons.push(format!("{name} has no servers configured")),
+        1 => reasons.push(format!("{name} has one server only")),
+        _ => {}
     }
     for server in &database.servers {
         match server.active {

@@ -107,9 +107,9 @@ async fn a_local_copy_that_went_another_way_is_set_aside() {
     told.control.delete(&control).await.unwrap();
     told.local.delete(&[seal_key(RUN, last)]).await.unwrap();
     // The control store goes on another way than this machine.
-    let found =
-        load(&Copies { local: Arc::new(MemoryStore::new("other")), ..told.copies.clone() }, RUN);
-    let loaded = found.await.unwrap();
+    let elsewhere = Arc::new(MemoryStore::new("other"));
+    let copies = Copies { local: elsewhere, ..told.copies.clone() };
+    let loaded = load(&copies, RUN).await.unwrap();
     let record = Record::RunResumed { operator: "bob on b".to_owned() };
     let entry =
         Entry { number: last, at: loaded.state.last, fence: 2, previous: loaded.last, record };

@@ -1,18 +1,18 @@
-//! What every run needs, whatever its steps: channels, a verified copy, certificates, the epoch.
+//! What every run needs, whatever its steps: channels, a verified copy, the active region. The
+//! certificates of endpoints are looked at by the actions that ask them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use serde_json::Value;
 
 use super::in_time;
 use crate::config::ChannelKind;
 use crate::integrity::shelf;
 use crate::integrity::verified::{Depth, Record};
 use crate::model::Span;
-use crate::providers::{Check, Standing, World, certificate};
+use crate::providers::{Check, Standing, World};
 use crate::runbook::plan::Plan;
 use crate::store::epoch;
 
@@ -27,19 +27,14 @@ pub(super) async fn checks(
         let what = format!("last snapshot of `{name}` in store `{}`", world.control.name());
         in_time(limit, what.clone(), async { vec![copy(world, name, what, now).await] }).await
     }));
-    let certificates = join_all(https(plans).into_iter().map(async |(host, port)| {
-        let what = format!("certificate of {host}:{port}");
-        in_time(limit, what, async { vec![certificate::check(&host, port, now).await] }).await
-    }));
     let active = async {
         let what = "active region".to_owned();
         in_time(limit, what, async { vec![active(world, plans).await] }).await
     };
-    let (copies, certificates, active) = tokio::join!(copies, certificates, active);
+    let (copies, active) = tokio::join!(copies, active);
     let mut found = active;
     found.push(channels(world));
     found.extend(copies.into_iter().flatten());
-    found.extend(certificates.into_iter().flatten());
     found
 }
 
@@ -144,28 +139,4 @@ fn databases(plans: &[Plan]) -> BTreeSet<String> {
     let steps = plans.iter().flat_map(|plan| &plan.steps);
     let names = steps.filter_map(|step| step.with.0.get("database")?.as_str());
     names.map(str::to_owned).collect()
-}
-
-/// Hosts and ports of every https address in the arguments of steps.
-fn https(plans: &[Plan]) -> BTreeSet<(String, u16)> {
-    let mut found = BTreeSet::new();
-    for step in plans.iter().flat_map(|plan| &plan.steps) {
-        step.with.0.values().for_each(|value| addresses(value, &mut found));
-    }
-    found
-}
-
-fn addresses(value: &Value, found: &mut BTreeSet<(String, u16)>) {
-    match value {
-        Value::String(text) if text.starts_with("https://") => {
-            if let Ok(url) = url::Url::parse(text)
-                && let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default())
-            {
-                found.insert((host.to_owned(), port));
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| addresses(item, found)),
-        Value::Object(map) => map.values().for_each(|item| addresses(item, found)),
-        _ => {}
-    }
 }

@@ -139,10 +139,10 @@ mod tests {
         };
         let good = preflight(0, Standing::Unproven);
         assert_eq!(judged(Some(&good), b"text", at(24)), Ok(()));
-        insta::assert_snapshot!(judged(None, b"text", at(0)).unwrap_err(), @r"");
-        insta::assert_snapshot!(judged(Some(&good), b"text", at(25)).unwrap_err(), @r"");
-        insta::assert_snapshot!(judged(Some(&good), b"other", at(1)).unwrap_err(), @r"");
+        insta::assert_snapshot!(judged(None, b"text", at(0)).unwrap_err(), @r"runbook `region-failover` never had a preflight");
+        insta::assert_snapshot!(judged(Some(&good), b"text", at(25)).unwrap_err(), @r"the last preflight of runbook `region-failover` is 1day 1h old; it may be 1day old");
+        insta::assert_snapshot!(judged(Some(&good), b"other", at(1)).unwrap_err(), @r"runbook `region-failover` was changed after its last preflight");
         let bad = preflight(0, Standing::NotReady);
-        insta::assert_snapshot!(judged(Some(&bad), b"text", at(1)).unwrap_err(), @r"");
+        insta::assert_snapshot!(judged(Some(&bad), b"text", at(1)).unwrap_err(), @r"the last preflight, 1h ago, found it not ready: standby: 2 h behind");
     }
 }

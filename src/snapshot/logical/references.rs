@@ -4,12 +4,15 @@ use super::plan::Scope;
 use crate::model::TableName;
 use crate::postgres::catalog::{Reference, Referrer, Relation, RelationKind};
 
-/// One line for each foreign key and view that is taken and refers to a relation, or to rows, that
-/// are not: what it is, and what a restore will make of it.
+const FAILS: &str = "which is left out: a restore cannot make it, and fails";
+
+/// One line for each thing that is taken and refers to a relation, or to rows, that are not: what
+/// it is, and what a restore will make of it.
 pub fn broken(references: &[Reference], relations: &[Relation], scope: &Scope) -> Vec<String> {
-    let gone = |name: &TableName| {
-        scope.without_relations.contains(name) || scope.without_schemas.contains(&name.schema)
-    };
+    // A function's name may be a relation's as well.
+    let relation = |r: &Reference| r.how != Referrer::Function;
+    let schema_gone = |name: &TableName| scope.without_schemas.contains(&name.schema);
+    let gone = |name: &TableName| scope.without_relations.contains(name) || schema_gone(name);
     let has_rows = |name: &TableName| {
         let partitioned =
             || relations.iter().any(|r| r.kind == RelationKind::Partitioned && r.name == *name);
@@ -17,7 +20,11 @@ pub fn broken(references: &[Reference], relations: &[Relation], scope: &Scope) -
     };
     let without_rows = |name: &TableName| scope.without_rows.contains(name);
     let mut lines = Vec::new();
-    for Reference { of, how, to } in references.iter().filter(|r| !gone(&r.of)) {
+    let taken = |r: &&Reference| match relation(r) {
+        true => !gone(&r.of),
+        false => !schema_gone(&r.of),
+    };
+    for Reference { of, how, to } in references.iter().filter(taken) {
         let line = match how {
             Referrer::ForeignKey { name, .. } if gone(to) => format!(
                 "foreign key {name} of {of} refers to {to}, which is left out: a restore leaves out \
@@ -29,9 +36,11 @@ pub fn broken(references: &[Reference], relations: &[Relation], scope: &Scope) -
                      leaves out the foreign key, unless no row refers to any"
                 )
             }
-            Referrer::View if gone(to) => format!(
-                "view {of} reads {to}, which is left out: a restore cannot make the view, and fails"
-            ),
+            Referrer::View if gone(to) => format!("view {of} reads {to}, {FAILS}"),
+            Referrer::Child if gone(to) => {
+                format!("table {of} is a partition or child of {to}, {FAILS}")
+            }
+            Referrer::Function if gone(to) => format!("function {of} needs {to}, {FAILS}"),
             _ => continue,
         };
         if !lines.contains(&line) {
@@ -76,8 +85,7 @@ mod tests {
 
     #[test]
     fn what_refers_to_something_left_out_is_named() {
-        let view =
-            |of: &str, to: &str| Reference { of: name(of), how: Referrer::View, to: name(to) };
+        let other = |of: &str, how, to: &str| Reference { of: name(of), how, to: name(to) };
         let references = [
             key("pets", "owners", true),
             key("visits", "pets", true),
@@ -86,8 +94,10 @@ mod tests {
             key("notes", "logs_1", false),
             key("logs_1", "logs_2", true),
             key("owners", "pets", true),
-            view("all_owners", "owners"),
-            view("all_pets", "pets"),
+            other("all_owners", Referrer::View, "owners"),
+            other("all_pets", Referrer::View, "pets"),
+            other("good_owners", Referrer::Child, "owners"),
+            other("owners", Referrer::Function, "owners"),
         ];
         let relations = [relation("parted", RelationKind::Partitioned)];
         let table = |text| relation(text, RelationKind::Table);
@@ -106,6 +116,8 @@ mod tests {
                 "foreign key visits_fkey of app.visits refers to app.logs_1, whose rows are left out",
                 "foreign key parted_fkey of app.parted refers to app.logs_1, whose rows are left out",
                 "view app.all_owners reads app.owners, which is left out",
+                "table app.good_owners is a partition or child of app.owners, which is left out",
+                "function app.owners needs app.owners, which is left out",
             ]
         );
     }

@@ -321,9 +321,7 @@ impl Floor {
         let name = PartName { digest: base.digest, base: None };
         let key = keys::part_key(&self.database, &self.generation, name);
         let open = |stored: Bytes, base: BasePart| {
-            blocking(move || {
-                codec::open_part(&stored, base.stored_digest, None, base.raw, base.digest)
-            })
+            blocking(move || codec::open_stored(&stored, base.stored_digest, None, base.raw))
         };
         if let Some(cache) = &self.cache
             && let Some(stored) = cache.get(&key).await

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
+use futures_util::future::join_all;
 
 use super::notes::Stopped;
 use super::{Notes, Request};
@@ -56,6 +57,7 @@ pub(super) async fn check(
         store,
         key: keys::state_key(&name),
         torn: keys::state_key(&format!("{name}-torn")),
+        raced: keys::state_key(&format!("{name}-raced")),
     };
     if let Err(stopped) = probe.all(notes).await {
         notes.stopped(&stopped);
@@ -114,6 +116,8 @@ struct Probe<'a> {
     key: String,
     /// Where bytes go that are not those that were promised.
     torn: String,
+    /// What several want to make at once.
+    raced: String,
 }
 
 type Step<T> = std::result::Result<T, Stopped>;
@@ -121,7 +125,7 @@ type Step<T> = std::result::Result<T, Stopped>;
 impl Probe<'_> {
     /// Stops where going on would tell nothing.
     async fn all(&self, notes: &mut Notes) -> Step<()> {
-        let etag = match self.put(notes, b"first", Condition::Absent).await? {
+        let etag = match self.put(notes, &self.key, "first", Condition::Absent).await? {
             Put::Written(etag) => etag,
             Put::Refused => {
                 notes.critical(
@@ -136,22 +140,28 @@ impl Probe<'_> {
         self.listing(notes).await
     }
 
-    async fn put(&self, notes: &Notes, bytes: &'static [u8], condition: Condition) -> Step<Put> {
-        let bytes = Bytes::from_static(bytes);
+    async fn put(
+        &self,
+        notes: &Notes,
+        key: &str,
+        text: &'static str,
+        condition: Condition,
+    ) -> Step<Put> {
+        let bytes = Bytes::from_static(text.as_bytes());
         let sha256 = Digest::of(&bytes);
-        let what = format!("write {}/{}", self.store.url(), self.key);
-        let put = async { Ok(self.store.put_if(&self.key, bytes, sha256, condition).await?) };
+        let what = format!("write {}/{key}", self.store.url());
+        let put = async { Ok(self.store.put_if(key, bytes, sha256, condition).await?) };
         notes.wait(&what, put).await
     }
 
     /// Every write has bytes of its own, so that none can pass for another's retry.
     async fn conditions(&self, notes: &mut Notes, etag: Etag) -> Step<()> {
         let wrong = Etag("\"00000000000000000000000000000000\"".to_owned());
-        let second = self.put(notes, b"second", Condition::Absent).await?;
-        let foreign = self.put(notes, b"foreign", Condition::Matches(wrong)).await?;
+        let second = self.put(notes, &self.key, "second", Condition::Absent).await?;
+        let foreign = self.put(notes, &self.key, "foreign", Condition::Matches(wrong)).await?;
         let own = match (&second, &foreign) {
             (Put::Refused, Put::Refused) => {
-                self.put(notes, b"own", Condition::Matches(etag)).await?
+                self.put(notes, &self.key, "own", Condition::Matches(etag)).await?
             }
             _ => Put::Refused,
         };
@@ -165,12 +175,27 @@ impl Probe<'_> {
         }
         if second == Put::Refused && foreign == Put::Refused {
             match own {
-                Put::Written(_) => notes.ok("it honours conditional writes"),
+                Put::Written(_) => self.race(notes, hint).await?,
                 Put::Refused => notes.critical(
                     "it refuses `If-Match` with the object's own etag",
                     "leases cannot be renewed there: use a store with conditional writes",
                 ),
             }
+        }
+        Ok(())
+    }
+
+    /// Some services look first and write then: they honour conditions as long as nobody else writes.
+    async fn race(&self, notes: &mut Notes, hint: &str) -> Step<()> {
+        let racers = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
+        let puts = racers.map(|text| self.put(notes, &self.raced, text, Condition::Absent));
+        let mut won = 0;
+        for put in join_all(puts).await {
+            won += usize::from(put? != Put::Refused);
+        }
+        match won {
+            1 => notes.ok("it honours conditional writes, also of several at once"),
+            n => notes.critical(format!("of 8 that made one object at once, {n} were let"), hint),
         }
         Ok(())
     }
@@ -221,7 +246,7 @@ impl Probe<'_> {
 
     /// Removes the probe, whatever came before.
     async fn tidy_up(&self, notes: &mut Notes) {
-        let keys = [self.key.clone(), self.torn.clone()];
+        let keys = [self.key.clone(), self.torn.clone(), self.raced.clone()];
         let remove = async { Ok::<_, Error>(self.store.delete(&keys).await) };
         let why = match notes.wait("remove the probe", remove).await {
             Ok(Ok(())) => return,
@@ -252,6 +277,7 @@ mod tests {
             store,
             key: keys::state_key("doctor-1"),
             torn: keys::state_key("doctor-1-torn"),
+            raced: keys::state_key("doctor-1-raced"),
         };
         if let Err(stopped) = probe.all(&mut notes).await {
             notes.stopped(&stopped);
@@ -288,6 +314,18 @@ mod tests {
         assert_eq!(critical.len(), 2, "{found:?}");
         assert!(critical[0].1.contains("If-None-Match"), "{found:?}");
         assert!(critical[1].1.contains("If-Match"), "{found:?}");
+        assert_eq!(left(&memory).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_looks_first_and_writes_then_is_found_out() {
+        let memory = MemoryStore::new("east");
+        let store = faulty(&memory);
+        // Four writes come before those at once.
+        store.on(Op::Put, 6, Fault::Unconditional);
+        let found = probed(&store).await;
+        let text = "of 8 that made one object at once, 2 were let";
+        assert_eq!(found[0], (Severity::Critical, text.to_owned()));
         assert_eq!(left(&memory).await, 0);
     }
 

@@ -51,7 +51,8 @@ where
         SdkError::ConstructionFailure(_) => (Class::Permanent, None),
         SdkError::DispatchFailure(f) if f.is_user() => (Class::Permanent, None),
         // Never sent.
-        _ if has_cause(&e, is_refused) => (Class::Transient, None),
+        _ if has_cause(&e, is_refused) => (Class::Transient, Some(UNREACHED)),
+        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => (no_answer, Some(UNREACHED)),
         _ => (no_answer, None),
     };
     let error = StoreError::new(class, act.what.clone()).caused_by(told(&e));
@@ -177,6 +178,8 @@ pub(super) fn chain(e: &(dyn StdError + 'static)) -> String {
     text
 }
 
+const UNREACHED: &str = "no answer comes from there: check `region` and `endpoint` of the store, this \
+                         machine's network and DNS, and whether the service has an outage";
 const NO_BUCKET: &str = "the bucket is not there: create it, or correct `url` and `endpoint`";
 const DENIED: &str = "these credentials may not do that: allow s3:GetObject, s3:PutObject, \
                       s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket on the bucket, \

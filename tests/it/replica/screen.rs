@@ -35,7 +35,7 @@ fn it_tells_what_lacks_until_nothing_does() {
 
     lab::run(lab::drctl(pair.home.path()).args(["snapshot", "pets"])).expect(0);
     let preflight = format!(
-        "{{\"at\": \"{}\", \"steps\": [{{\"checks\": [{{\"standing\": \"ready\"}}]}}]}}",
+        "{{\"at\": \"{}\", \"by\": \"ann\", \"checks\": [{{\"standing\": \"ready\", \"what\": \"x\"}}]}}",
         chrono::Utc::now().to_rfc3339()
     );
     let folder = pair.home.join("west/state");

@@ -230,4 +230,5 @@ async fn a_server_that_is_slow_or_gone_is_given_up_in_time() {
     let e = put(&nobody, "x", b"x").await.unwrap_err();
     assert_eq!(e.class, Class::Transient, "nothing was sent");
     assert!(e.what.contains("gave up"), "{}", e.what);
+    assert!(e.hint.unwrap().contains("`endpoint`"));
 }

@@ -88,7 +88,7 @@ async fn an_endpoint_of_your_own_conforms() {
     let buckets =
         given("DRCTL_S3_BUCKETS").expect("DRCTL_S3_BUCKETS names two buckets: one,another");
     let (one, another) = buckets.split_once(',').expect("two buckets, with a comma between them");
-    let prefix = crate::lab::unique("drctl-conformance");
+    let prefix = format!("drctl-conformance-{:08x}", drctl::app::random().unwrap());
     eprintln!("all objects are below {prefix}/ in {one} and {another}");
     suite(&[one, another].map(|bucket| {
         let endpoint = given("DRCTL_S3_ENDPOINT");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -112,8 +112,13 @@ impl FindGood {
             .into_iter()
             .filter(|s| before.is_none_or(|before| s.taken() < before))
             .collect();
-        // Ids tell seconds apart, and no more.
-        found.sort_by_key(|s| std::cmp::Reverse(s.taken()));
+        // Ids tell seconds apart, and no more; one whose manifest tells nothing may be as young as its
+        // second's end.
+        let moment = |s: &Shelved| match &s.facts {
+            Some(facts) => facts.taken,
+            None => s.id.began() + TimeDelta::seconds(1),
+        };
+        found.sort_by_key(|s| std::cmp::Reverse(moment(s)));
         found.truncate(self.tries);
         Ok((stores, found, all))
     }

@@ -10,6 +10,14 @@ use serde_json::{Value, json};
 use super::scene::{LONG, Scene};
 use crate::lab;
 
+/// A run of its own: what another test runs for the same step of the same run would be ended as a
+/// leftover of an earlier drctl.
+fn scene() -> Scene {
+    let mut scene = Scene::new("");
+    scene.run.id = format!("{}-{}", lab::unique("run"), std::process::id());
+    scene
+}
+
 fn run(scene: &Scene, with: Value) -> Box<dyn Action> {
     scene.action("command.run", with)
 }
@@ -32,7 +40,7 @@ async fn until_gone(pid: &str) {
 
 #[tokio::test]
 async fn a_program_gets_its_arguments_the_run_and_no_more_variables() {
-    let (scene, folder) = (Scene::new(""), lab::folder("command"));
+    let (scene, folder) = (scene(), lab::folder("command"));
     let action = run(
         &scene,
         json!({
@@ -48,7 +56,6 @@ async fn a_program_gets_its_arguments_the_run_and_no_more_variables() {
     assert_eq!(lines.next(), folder.path().to_str());
     for line in [
         "COLOUR=green",
-        "DRCTL_RUN=20261124-0300-ab12",
         "DRCTL_STEP=step",
         "DRCTL_MODE=forced",
         "DRCTL_FROM=us-east-1",
@@ -58,6 +65,8 @@ async fn a_program_gets_its_arguments_the_run_and_no_more_variables() {
     ] {
         assert!(stdout.lines().any(|l| l == line), "{line} is not in {stdout}");
     }
+    let mark = format!("DRCTL_RUN={}", scene.run.id);
+    assert!(stdout.lines().any(|l| l == mark), "{mark} is not in {stdout}");
     // Cargo sets it for every test.
     assert!(std::env::var("CARGO_MANIFEST_DIR").is_ok() && !stdout.contains("CARGO_MANIFEST_DIR"));
     assert_eq!(applied.facts["exit_status"], 0);
@@ -65,7 +74,7 @@ async fn a_program_gets_its_arguments_the_run_and_no_more_variables() {
 
 #[tokio::test]
 async fn nothing_secret_is_kept_of_what_a_program_says() {
-    let scene = Scene::new("");
+    let scene = scene();
     let said = "echo out sesame-of-db $API_TOKEN; echo err sesame-of-db $API_TOKEN >&2";
     let env = json!({ "API_TOKEN": "sesame-of-env" });
     let action = run(&scene, json!({ "argv": bash(said), "env": env }));
@@ -90,7 +99,7 @@ async fn nothing_secret_is_kept_of_what_a_program_says() {
 
 #[tokio::test]
 async fn at_the_deadline_the_whole_group_is_killed() {
-    let (scene, folder) = (Scene::new(""), lab::folder("command"));
+    let (scene, folder) = (scene(), lab::folder("command"));
     // One child that heeds SIGTERM and one that does not.
     let script = "echo working; trap '' TERM; sleep 300 & echo $! > stubborn; \
                   (trap - TERM; exec sleep 300) & echo $! > tame; wait; wait";
@@ -106,7 +115,7 @@ async fn at_the_deadline_the_whole_group_is_killed() {
 
 #[tokio::test]
 async fn a_step_that_is_cut_off_leaves_no_program_behind() {
-    let (scene, folder) = (Scene::new(""), lab::folder("command"));
+    let (scene, folder) = (scene(), lab::folder("command"));
     let file = folder.join("pid");
     let script = "sleep 300 & echo $! > pid.part; mv pid.part pid; wait";
     let action = run(&scene, json!({ "argv": bash(script), "dir": folder.path() }));
@@ -125,7 +134,7 @@ async fn a_step_that_is_cut_off_leaves_no_program_behind() {
 
 #[tokio::test]
 async fn something_left_running_does_not_hold_the_step_up() {
-    let scene = Scene::new("");
+    let scene = scene();
     let action = run(&scene, json!({ "argv": bash("sleep 40 & echo $!") }));
     let applied = action.apply(&scene.cx(Duration::from_secs(20))).await.unwrap();
     let pid = applied.facts["stdout"].as_str().unwrap().trim().to_owned();
@@ -136,8 +145,7 @@ async fn something_left_running_does_not_hold_the_step_up() {
 /// As after a kill -9 of drctl: what it started goes on, and is ended before anything is run again.
 #[tokio::test]
 async fn what_an_earlier_drctl_left_at_work_is_ended_first() {
-    let (mut scene, folder) = (Scene::new(""), lab::folder("command"));
-    scene.run.id = "of-a-run-that-was-killed".to_owned();
+    let (scene, folder) = (scene(), lab::folder("command"));
     let leave = |step: &str| {
         let mut command = std::process::Command::new("sleep");
         command.arg("300").env("DRCTL_RUN", &scene.run.id).env("DRCTL_STEP", step);
@@ -166,7 +174,7 @@ async fn what_an_earlier_drctl_left_at_work_is_ended_first() {
 
 #[tokio::test]
 async fn a_flood_of_output_is_bounded() {
-    let scene = Scene::new("");
+    let scene = scene();
     let argv = bash("yes noise | head -c 5000000; echo last words");
     let applied = run(&scene, json!({ "argv": argv })).apply(&scene.cx(LONG)).await.unwrap();
     let kept = applied.facts["stdout"].as_str().unwrap();
@@ -176,7 +184,7 @@ async fn a_flood_of_output_is_bounded() {
 
 #[tokio::test]
 async fn what_observe_says_counts() {
-    let (scene, folder) = (Scene::new(""), lab::folder("command"));
+    let (scene, folder) = (scene(), lab::folder("command"));
     let with = json!({
         "argv": bash("echo x >> done"),
         "observe": bash("test -e done"),
@@ -205,7 +213,7 @@ async fn what_observe_says_counts() {
 
 #[tokio::test]
 async fn without_observe_only_what_may_run_twice_is_run_again() {
-    let scene = Scene::new("");
+    let scene = scene();
     let action = run(&scene, json!({ "argv": ["true"] }));
     let failure = action.observe(&scene.cx(LONG)).await.unwrap_err();
     assert_eq!((failure.class, failure.error.kind()), (FailureClass::Permanent, Kind::Unverified));
@@ -219,7 +227,7 @@ async fn without_observe_only_what_may_run_twice_is_run_again() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_found_out_beforehand() {
-    let scene = Scene::new("");
+    let scene = scene();
     let standings = async |with: Value| {
         let checks = run(&scene, with).preflight(&scene.cx(LONG)).await;
         checks.iter().map(|check| check.standing).collect::<Vec<_>>()

@@ -22,6 +22,7 @@ mod render;
 mod restore;
 mod resume;
 mod run_args;
+mod run_report;
 mod runbook;
 mod runbook_args;
 mod runs;

@@ -100,8 +100,26 @@ pub enum RunsCommand {
     List,
     /// Show one run: its steps, times and state
     Show { run: String },
+    /// The report of one run: printed, or with --out as an HTML page, Markdown and JSON
+    Report {
+        run: String,
+        /// What is printed: markdown, html or json
+        #[arg(long, value_enum, default_value_t = ReportFormat::Markdown)]
+        format: ReportFormat,
+        /// Write RUN.html, RUN.md and RUN.json into this folder
+        #[arg(long, value_name = "DIR", conflicts_with = "format")]
+        out: Option<std::path::PathBuf>,
+    },
     /// Recompute the chain of a run's journal, or of all runs
     Verify { run: Option<String> },
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    Markdown,
+    Html,
+    Json,
 }
 
 /// Go on with a run that stopped, was paused or crashed

@@ -1,4 +1,4 @@
-//! `drctl runs`: list, show, verify.
+//! `drctl runs`: list, show, report, verify.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::args::Cli;
 use super::render::{self, Done, plural, span};
 use super::run_args::{Runs, RunsCommand};
+use super::run_report;
 use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::runbook::journal::{self, Copies, Loaded, Proof, RunSummary};
@@ -20,6 +21,10 @@ pub async fn run(cli: &Cli, args: &Runs) -> Result<Done> {
         RunsCommand::Show { run } => {
             let run = journal::resolve(&copies, run).await?;
             Ok(show(&journal::load(&copies, &run).await?, Utc::now()))
+        }
+        RunsCommand::Report { run, format, out } => {
+            let run = journal::resolve(&copies, run).await?;
+            run_report::run(&journal::load(&copies, &run).await?, *format, out.as_deref())
         }
         RunsCommand::Verify { run } => {
             let runs = match run {

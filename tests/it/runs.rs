@@ -118,6 +118,24 @@ fn a_run_leaves_each_effect_once_and_an_intact_journal() {
     let shown = home.run(&["runs", "show", "latest"], 0).stdout;
     assert!(shown.contains("succeeded") && shown.contains("promote"), "{shown}");
     home.json(&["runs", "verify"], 0);
+
+    let told = home.run(&["runs", "report", "latest"], 0).stdout;
+    let pages = tempfile::tempdir().unwrap();
+    let out = pages.path().to_str().unwrap();
+    let report = home.json(&["runs", "report", "latest", "--out", out], 0);
+    let files: Vec<String> = serde_json::from_value(report["files"].clone()).unwrap();
+    let [html, markdown, json] = files
+        .iter()
+        .map(|f| std::fs::read_to_string(f).unwrap())
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    assert_eq!(markdown, told);
+    let id = listed["runs"][0]["run"].as_str().unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.contains("<svg") && html.contains(id));
+    assert!(markdown.contains(id), "{markdown}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json, report["report"]);
     home.run(&["resume", "latest"], 2);
     home.run(&["abort", "latest"], 2);
 

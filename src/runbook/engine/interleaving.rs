@@ -69,7 +69,9 @@ async fn life(shared: &Shared, pid: u32, operator: &Operator) {
         }
     };
     let first = format!("runs/{RUN}/00000000.json");
-    let begun = shared.memory.head(&first, false).await.unwrap().is_some();
+    // Also where only this machine has it: a process died between its two copies.
+    let begun = shared.memory.head(&first, false).await.unwrap().is_some()
+        || operator.copies.local.head(&first, false).await.unwrap().is_some();
     let opened = match begun {
         false => {
             let plan = shared.plan.clone();

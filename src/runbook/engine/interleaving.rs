@@ -54,6 +54,8 @@ struct Shared {
     /// Of the operator whose process holds the lease, and has died.
     dead: Mutex<Vec<u32>>,
     pids: AtomicU32,
+    /// Why a run could last not be begun or gone on with.
+    refused: Mutex<String>,
 }
 
 /// One life of an operator's process: begins the run or goes on with it.
@@ -93,7 +95,7 @@ async fn life(shared: &Shared, pid: u32, operator: &Operator) {
         // It is over, and its last writer died before it could say so.
         Err(e) if e.kind() == Kind::Usage => shared.over.store(true, Ordering::SeqCst),
         // The plan was stored and the first entry was not: nothing was begun.
-        Err(_) => {}
+        Err(e) => *shared.refused.lock().unwrap() = format!("{e:?}"),
     }
     // Whatever it was, this process ends without giving the lease back.
     shared.dead.lock().unwrap().push(pid);
@@ -110,7 +112,7 @@ async fn take_from_the_dead(shared: &Shared) {
 async fn operate(shared: &Shared, seed: u64, faults: bool) {
     let mut dice = Dice(seed | 1);
     let local = MemoryStore::new("local");
-    for _ in 0..400 {
+    for lives in 0..400 {
         if shared.over.load(Ordering::SeqCst) {
             return;
         }
@@ -129,7 +131,8 @@ async fn operate(shared: &Shared, seed: u64, faults: bool) {
         operator.copies.local = Arc::new(local.clone());
         operator.takes = Duration::from_micros(500 + dice.below(4000));
         let pid = shared.pids.fetch_add(1, Ordering::SeqCst);
-        let crash = Duration::from_micros(2_000 + dice.below(60_000));
+        // Longer with each life: every one makes the journal longer, and reading it takes its time.
+        let crash = Duration::from_micros(2_000 + dice.below(60_000) + lives * 5_000);
         tokio::select! {
             () = life(shared, pid, &operator) => {}
             () = tokio::time::sleep(crash) => {}
@@ -137,7 +140,7 @@ async fn operate(shared: &Shared, seed: u64, faults: bool) {
         shared.dead.lock().unwrap().push(pid);
         tokio::time::sleep(Duration::from_micros(dice.below(3000))).await;
     }
-    panic!("the run does not come to an end");
+    panic!("the run does not come to an end: {}", shared.refused.lock().unwrap());
 }
 
 /// A write that a client got through: to which region, under which epoch.
@@ -186,6 +189,7 @@ async fn interleaved(seed: u64) {
         over: AtomicBool::new(false),
         dead: Mutex::default(),
         pids: AtomicU32::new(1),
+        refused: Mutex::default(),
     };
     for step in STEPS {
         // Fewer than the tries that a step has.

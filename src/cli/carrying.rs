@@ -127,7 +127,7 @@ pub fn done(plan: &Plan, left: &Left, aborting: bool) -> Done {
     }
     if *local_only {
         text.push_str(&format!(
-            "The journal is on this machine only. When the store is back: drctl runs send {run}\n"
+            "The journal is on this machine only. When the store is back: drctl resume {run}\n"
         ));
     }
     match ending {

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Level;
 use crate::runbook::decision::Wish;
 use crate::runbook::engine::opening::{self, TIME_TO_LIVE};
-use crate::runbook::journal;
+use crate::runbook::journal::{self, Journal};
 
 /// What is asked of a run.
 struct Asked<'a> {
@@ -46,6 +46,14 @@ async fn go_on(cli: &Cli, asked: Asked<'_>) -> Result<Done> {
     let by = operator(asked.name);
     let sink = carrying::sink(cli.json);
     let before = journal::load(&copies, &run).await?;
+    if before.state.ended.is_some() && before.is_local_only() {
+        // It ended while the control store was away, which gets the rest of the journal now.
+        let mut journal = Journal::go_on(copies.clone(), &before, asked.local_journal).await?;
+        journal.seal().await?;
+        for message in journal.news() {
+            sink.notice(Level::Info, message);
+        }
+    }
     opening::may_go_on(&before)?;
     if asked.abort.is_some() && before.state.is_past_return(&before.plan) {
         let what = format!("abort run {run}: the point of no return is passed, or may be");

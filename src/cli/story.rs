@@ -248,7 +248,21 @@ mod tests {
             }
             now += chrono::TimeDelta::seconds(90);
         }
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @r"
+        00:00  run r20261124T100000Z-3f9a1c: region-failover, forced, by ann on ops-1; 3 steps; RTO 15:00
+        01:30  fence: keep the old primary from taking writes (within 02:00)
+        03:00  fence: waits for the primary to answer
+        06:00  fence: looked: not there (it takes writes)
+        07:30  fence: try 2
+        09:00  fence: done in 7 min 30 s: it cannot be reached
+               fence: WARNING: the old primary is UNFENCED
+        10:30  promote: WAITS FOR APPROVAL by a second person: drctl approve r20261124T100000Z-3f9a1c promote
+        12:00  promote: approved by bob on b
+        13:30  promote: promote `petforce` in us-west-2 (within 02:00); THE POINT OF NO RETURN
+        15:00  promote: FAILED in 1 min 30 s: it did not leave recovery
+               promote: hint: look at the server's log
+        16:30  run r20261124T100000Z-3f9a1c: stopped; 16:30 gone: 01:30 OVER the RTO of 15:00
+        ");
         assert_eq!(minutes(Duration::from_secs(3725)), "1:02:05");
     }
 }

@@ -91,9 +91,11 @@ fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[track_caller]
+/// `a|b`: one of them.
 fn says(text: &str, words: &[&str]) {
     for word in words {
-        assert!(text.contains(word), "`{word}` is not said:\n{text}");
+        let said = word.split('|').any(|word| text.contains(word));
+        assert!(said, "`{word}` is not said:\n{text}");
     }
 }
 
@@ -340,8 +342,10 @@ impl Sink for AtFirstRows {
     fn emit(&self, event: Event) {
         let first = matches!(event, Event::TableProgress { .. });
         self.recorded.emit(event);
-        let act = if first { self.act.lock().unwrap().take() } else { None };
-        if let Some(act) = act {
+        // Held meanwhile: whoever else has something to tell waits, so the work does not run on to
+        // its end while this machine is slow to act.
+        let mut waiting = self.act.lock().unwrap();
+        if first && let Some(act) = waiting.take() {
             act();
         }
     }
@@ -398,9 +402,11 @@ fn terminate(server: &Postgres, which: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_terminated_while_it_reads() {
+    // A session that is ended while its client is slow to read says nothing any more
+    // (ProcessClientWriteInterrupt in PostgreSQL's postgres.c): it just closes the connection.
     broken_in_the_middle(
-        |server| terminate(server, "query LIKE 'COPY%' AND state = 'active'"),
-        &["public.large", "57P01"],
+        |server| terminate(server, "query LIKE 'COPY%'"),
+        &["public.large", "57P01|the connection was lost: the server closed it"],
     )
     .await;
 }

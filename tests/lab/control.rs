@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -194,7 +193,6 @@ pub fn serve(folder: &Path, words: &[&str]) -> Result<(), String> {
 fn environment(folder: &Path) -> String {
     let programs = super::command::program();
     let programs = programs.parent().unwrap_or(Path::new("."));
-    let _ = symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks"), folder.join("runbooks"));
     format!(
         "export PATH=\"{}:$PATH\" DRCTL_CONFIG=\"{}/drctl.toml\"\n\
          export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true\n",

@@ -76,6 +76,7 @@ pub struct World {
     pub furnished: BTreeMap<String, Furnished>,
     /// By region, in RDS mode.
     pub rds: BTreeMap<String, Rds>,
+    ttl: u32,
     home: PathBuf,
     _folder: Folder,
     /// The old servers of regions that got another one.
@@ -156,6 +157,7 @@ impl World {
             pager: Receiver::start(),
             furnished,
             rds,
+            ttl: options.ttl,
             home,
             _folder: scratch,
             put_aside: Mutex::default(),
@@ -303,7 +305,7 @@ url = "smtp://127.0.0.1:{mail}"
 from = "drctl@{ZONE}"
 to = ["oncall@{ZONE}"]
 "#,
-            runbooks = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks"),
+            runbooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/runbooks"),
             route53 = self.route53.endpoint(),
             east_ip = self.east.ip,
             east_db = self.east.db.port(),
@@ -347,8 +349,25 @@ url = "host={ip} port={db} user=postgres dbname=petforce connect_timeout=2"
             r#"
 [vars]
 zone = "{zone}"
+ttl = {ttl}
+ip_east = "{east}"
+ip_west = "{west}"
+health_east = "{east_web}/health/ready"
+health_west = "{west_web}/health/ready"
+dns = "{dns}"
+resolver = "{resolver}"
+switch = "s3://{bucket}/{key}"
 "#,
-            zone = self.zone_id
+            zone = self.zone_id,
+            ttl = self.ttl,
+            east = self.east.ip,
+            west = self.west.ip,
+            east_web = self.east.web.endpoint(),
+            west_web = self.west.web.endpoint(),
+            dns = self.dns.address(),
+            resolver = self.resolver.address(),
+            bucket = furnish::SWITCH.0,
+            key = furnish::SWITCH.1,
         )
     }
 }

@@ -186,7 +186,8 @@ async fn interleaved(seed: u64) {
         pids: AtomicU32::new(1),
     };
     for step in STEPS {
-        let slips = (0..dice.below(4)).map(|_| match dice.below(2) {
+        // Fewer than the tries that a step has.
+        let slips = (0..dice.below(3)).map(|_| match dice.below(2) {
             0 => Slip::Before,
             _ => Slip::AnswerLost,
         });

@@ -115,9 +115,18 @@ impl Engine<'_> {
         let mut live: BTreeSet<String> = BTreeSet::new();
         let mut working = FuturesUnordered::new();
         loop {
-            let next = {
-                let state = desk.state().await;
-                decision::decide(self.plan, &state, &live, &wish)
+            let next = loop {
+                // Steps are carried on meanwhile: one of them may hold what is waited for.
+                tokio::select! {
+                    biased;
+                    Some((step, ended)) = working.next() => {
+                        ended?;
+                        live.remove(step);
+                    }
+                    state = desk.state() => {
+                        break decision::decide(self.plan, &state, &live, &wish);
+                    }
+                }
             };
             match next {
                 Move::Start(steps) => {
@@ -138,7 +147,17 @@ impl Engine<'_> {
                     let text = format!(
                         "{by} asked for an abort; the point of no return is passed, so the run goes on"
                     );
-                    desk.write(Record::Noted { text }).await?;
+                    let mut noted = std::pin::pin!(desk.write(Record::Noted { text }));
+                    loop {
+                        tokio::select! {
+                            biased;
+                            Some((step, ended)) = working.next() => {
+                                ended?;
+                                live.remove(step);
+                            }
+                            done = &mut noted => break done?,
+                        }
+                    }
                     wish = Wish::GoOn;
                 }
                 Move::Undo(step) => self.undo(desk, step).await?,

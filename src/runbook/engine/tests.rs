@@ -31,14 +31,15 @@ async fn steps_follow_their_needs_and_run_together_where_they_may() {
     ann.takes = Duration::from_millis(30);
     let left = ann.begin(&failover(), RUN).await.unwrap();
     assert_eq!(left.ending, Some(Ending::Succeeded));
-    let scene = stage.scene();
-    let order: Vec<&str> = scene.begun.iter().map(|(step, _)| step.as_str()).collect();
-    assert_eq!(order, ["freeze", "fence", "scale", "promote", "swap", "tell"]);
-    let most = scene.begun.iter().map(|(_, under_way)| *under_way).max();
-    assert_eq!(most, Some(2), "`fence` and `scale` overlap, and nothing else");
-    assert!(scene.made.values().all(|made| *made == 1));
-    assert_eq!(scene.saw["promote"], ["fence", "freeze", "scale"]);
-    drop(scene);
+    {
+        let scene = stage.scene();
+        let order: Vec<&str> = scene.begun.iter().map(|(step, _)| step.as_str()).collect();
+        assert_eq!(order, ["freeze", "fence", "scale", "promote", "swap", "tell"]);
+        let most = scene.begun.iter().map(|(_, under_way)| *under_way).max();
+        assert_eq!(most, Some(2), "`fence` and `scale` overlap, and nothing else");
+        assert!(scene.made.values().all(|made| *made == 1));
+        assert_eq!(scene.saw["promote"], ["fence", "freeze", "scale"]);
+    }
     let loaded = journal::load(&ann.copies, RUN).await.unwrap();
     assert_eq!(loaded.state.ended, Some(Ending::Succeeded));
     assert_eq!(loaded.entries.len(), 2 + 2 * 6);

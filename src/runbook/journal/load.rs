@@ -35,6 +35,13 @@ pub struct Loaded {
     pub(super) bytes: Vec<Bytes>,
 }
 
+impl Loaded {
+    /// Whether the control store lacks entries that this machine has.
+    pub fn is_local_only(&self) -> bool {
+        self.in_control < self.entries.len() as u64
+    }
+}
+
 /// Reads everything of a run in one copy.
 pub(super) async fn find(store: &dyn ObjectStore, run: &str) -> Result<Found> {
     let prefix = keys::run_prefix(run);

@@ -97,7 +97,8 @@ impl Zone {
     /// All the record sets, sorted.
     fn shown(&self) -> Vec<String> {
         let text = api().rest("GET", &format!("/2013-04-01/hostedzone/{}/rrset", self.id), "");
-        let text = text.replace(['\n', ' '], "");
+        // With and without its final dot a name is the same.
+        let text = text.replace(['\n', ' '], "").replace(".</DNSName>", "</DNSName>");
         let mut sets: Vec<_> =
             text.split("<ResourceRecordSet>").skip(1).map(str::to_owned).collect();
         sets.sort();

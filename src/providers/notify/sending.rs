@@ -49,7 +49,7 @@ pub async fn send(
         .without_max_times()
         .with_jitter()
         .build();
-    let mut last = "there was no time left".to_owned();
+    let mut last: Option<String> = None;
     for pause in pauses {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -57,17 +57,21 @@ pub async fn send(
         }
         let limit = TRY.min(left);
         let tried = tokio::time::timeout(limit, attempt(world, channel, message, limit)).await;
-        match tried.unwrap_or_else(|_| Err(Trouble::Again("no answer in time".to_owned()))) {
+        match tried.unwrap_or_else(|_| Err(Trouble::Again(http::SLOW.to_owned()))) {
             Ok(()) => return Ok(()),
             Err(Trouble::Never(why)) => return Err(redaction.clean(&why)),
-            Err(Trouble::Again(why)) => last = why,
+            // One that was given too little time says less than the one before.
+            Err(Trouble::Again(why)) if limit < TRY && why == http::SLOW => {
+                last.get_or_insert(why);
+            }
+            Err(Trouble::Again(why)) => last = Some(why),
         }
         if Instant::now() + pause >= deadline {
             break;
         }
         tokio::time::sleep(pause).await;
     }
-    Err(redaction.clean(&last))
+    Err(redaction.clean(&last.unwrap_or_else(|| "there was no time left".to_owned())))
 }
 
 async fn attempt(

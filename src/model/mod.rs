@@ -1,5 +1,6 @@
 //! The words of the tool as values: ids, digests, the manifest, findings and events. Pure, no I/O.
 
+mod alert;
 mod digest;
 mod event;
 mod finding;
@@ -9,6 +10,7 @@ mod manifest;
 mod part;
 mod span;
 
+pub use alert::{Alert, Severity};
 pub use digest::{Digest, DigestError, RowDigest};
 pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};

@@ -17,6 +17,7 @@ const ORDER: &[&[&str]] = &[
     &["runbook"],
     &["schedule"],
     &["report"],
+    &["web"],
     &["app"],
     &["cli"],
 ];

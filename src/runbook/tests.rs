@@ -180,6 +180,7 @@ fn every_runbook_of_the_folder_is_good_and_fits_its_objective_in_both_modes() {
     let expected = [
         "data-corruption",
         "failback",
+        "quarantine",
         "region-failover",
         "region-failover-dataplane",
         "switchover",
@@ -191,9 +192,26 @@ fn every_runbook_of_the_folder_is_good_and_fits_its_objective_in_both_modes() {
         for mode in [Mode::Graceful, Mode::Forced] {
             let plan = plan::make(&book, &config, mode, &circumstances).unwrap();
             assert!(plan.budget().total <= plan.rto.0, "{name}");
-            assert!(plan.point_of_no_return().is_some(), "{name}");
+            assert_eq!(plan.point_of_no_return().is_none(), name == "quarantine", "{name}");
         }
     }
+}
+
+#[test]
+fn the_runbook_for_rds_fits_its_objective_and_names_the_instance_that_is_promoted() {
+    let mut config = config();
+    for (region, instance) in [("us-east-1", "petforce-use1"), ("us-west-2", "petforce-usw2")] {
+        let server = config.databases[0].servers.get_mut(region).unwrap();
+        server.rds_instance = Some(instance.to_owned());
+    }
+    let circumstances = Circumstances::of_a_look(&config);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/rds/region-failover.toml");
+    let book = super::load(&config, path, &circumstances).unwrap();
+    let plan = plan::make(&book, &config, Mode::Forced, &circumstances).unwrap();
+    assert!(plan.budget().total <= plan.rto.0);
+    let promote = plan.steps.iter().find(|step| step.id == "promote").unwrap();
+    assert!(promote.point_of_no_return);
+    assert!(promote.description.effect.contains("petforce-usw2"), "{:?}", promote.description);
 }
 
 #[test]

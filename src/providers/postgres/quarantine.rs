@@ -117,6 +117,19 @@ impl Quarantine {
         }
     }
 
+    /// How many transactions only the old primary has committed: those that the new one never saw.
+    /// Before it is shut, which takes some of its own.
+    async fn lost_transactions(&self, cx: &Context<'_>, session: &Session) -> Option<u64> {
+        let next = known::of(cx.facts, &self.old.database).next_transaction?;
+        let sql = format!(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series({next},
+                 pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint - 1) x
+              WHERE pg_catalog.pg_xact_status(x::text::pg_catalog.xid8) = 'committed'"
+        );
+        let what = || format!("count what only {} has", self.old.label());
+        bounded(limits(cx).queries, what, session.row(&sql)).await.ok()?.number(0).ok()
+    }
+
     async fn shut(&self, cx: &Context<'_>, session: &Session) -> Result<u64, Failure> {
         let label = self.old.label();
         let name = self.old.name().map_err(Failure::permanent)?;
@@ -231,9 +244,16 @@ impl Action for Quarantine {
                 Found::Loose(found) => {
                     let (session, seen) = *found;
                     self.must_be_superseded(cx, &seen).await?;
+                    let lost = self.lost_transactions(cx, &session).await;
                     let ended = self.shut(cx, &session).await?;
-                    let summary = format!("{label} is shut out, {ended} sessions ended");
-                    let applied = Applied::new(summary)
+                    let mut summary = format!("{label} is shut out, {ended} sessions ended");
+                    let mut applied = Applied::default();
+                    if let Some(lost) = lost {
+                        summary.push_str(&format!("; {lost} transactions are only there"));
+                        applied = applied.fact("lost_transactions", lost);
+                    }
+                    applied.summary = summary;
+                    let applied = applied
                         .fact("database", self.old.database.clone())
                         .fact("quarantined", true)
                         .fact("ended", ended);

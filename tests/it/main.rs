@@ -28,4 +28,5 @@ mod sources;
 mod store;
 mod taking;
 mod unlock;
+mod world_faults;
 mod world_works;

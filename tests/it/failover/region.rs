@@ -7,7 +7,7 @@ use super::{
     FORCED, SOON, UNCHECKED, drctl, facts, json, lost_only_the_newest, run, serves_west,
     until_under_way,
 };
-use crate::lab::{EAST, Fault, Manners, Part, SWITCH, WEST, World, WorldOptions};
+use crate::lab::{EAST, Fault, Manners, Part, SWITCH, World, WorldOptions};
 
 #[test]
 fn a_killed_region_is_left_and_comes_back_as_a_standby() {
@@ -110,14 +110,15 @@ fn a_region_that_swallows_every_packet_is_left() {
     lost_only_the_newest(&world, &writer);
 }
 
-/// Route 53 answers and takes no changes: the switch object moves the service.
+/// Everything in us-east-1 accepts connections and never answers, Route 53's control plane too: the
+/// switch object moves the service.
 #[test]
 fn the_name_moves_without_route_53s_control_plane() {
     let world = World::start(&WorldOptions::default());
     let writer = world.writer("app");
     writer.more(10);
     let records = world.records();
-    world.lose(&world.east, Fault::Kill);
+    world.lose(&world.east, Fault::Hang);
     world.fail_route53(Fault::Hang).unwrap();
     json(
         &world,

@@ -9,6 +9,7 @@ use super::render::Done;
 use super::run_args::Approve;
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
+use crate::providers::agreement;
 use crate::runbook::journal;
 use crate::runbook::sheet::Who;
 use crate::store::approval::{self, Approval};
@@ -29,12 +30,13 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
             false => error.hint(format!("steps that need an approval: {}", waiting.join(", "))),
         }
     })?;
-    // `human.approve` wants a second person unless it says otherwise.
+    // `human.approve` wants a second person unless it says otherwise; a fence that fails wants one.
     let second = match &step.approve {
         Some(approve) => approve.who == Who::SecondPerson,
         None => {
             let who = step.with.0.get("who").and_then(|who| who.as_str());
-            step.uses == "human.approve" && who != Some("operator")
+            agreement::OF_A_SECOND_PERSON.contains(&step.uses.as_str())
+                || step.uses == "human.approve" && who != Some("operator")
         }
     };
     let operators = &loaded.state.operators;

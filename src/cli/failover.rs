@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::args::Cli;
 use super::carrying::{self, carry_on, operator};
+use super::foreseeing;
 use super::interrupt;
 use super::plan_view;
 use super::render::Done;
@@ -42,10 +43,14 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
     let active = active(&app, &world, how).await?;
     let circumstances = Circumstances { active, run: id.clone(), reason: how.reason.clone() };
     let book = runbook::load(&app.config, name, &circumstances)?;
-    let plan = plan::make(&book, &app.config, how.mode, &circumstances)?;
+    let mode = how.mode.unwrap_or(book.usual_mode());
+    let plan = plan::make(&book, &app.config, mode, &circumstances)?;
+    foreseeing::accepted(how)?;
     if how.dry_run {
-        let fields = json!({ "dry_run": true, "plan": plan });
-        return Ok(Done::well(plan_view::text(&plan, None), fields));
+        let loss = foreseeing::foresee(&world, &plan).await?;
+        let text = plan_view::text(&plan, foreseeing::in_words(&loss).as_deref());
+        let fields = json!({ "dry_run": true, "plan": plan, "expected_loss": loss });
+        return Ok(Done::well(text, fields));
     }
     if let Some(given) = how.confirm.as_deref().filter(|given| *given != plan.to) {
         let what = format!("--confirm {given}: this runbook makes {} the active region", plan.to);
@@ -54,9 +59,21 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
     }
     let copies = app.journals().await?;
     let sink = carrying::sink(cli.json);
-    for warning in fit(&app, &world, &copies, &plan, how, now).await? {
+    let (fit, loss) = tokio::join!(
+        fit(&app, &world, &copies, &plan, how, now),
+        foreseeing::foresee(&world, &plan)
+    );
+    let (warnings, loss) = (fit?, loss?);
+    for warning in warnings {
         sink.notice(Level::Warning, warning);
     }
+    let words = foreseeing::in_words(&loss);
+    match (&how.confirm, &words) {
+        (None, _) => show(&plan, words.as_deref())?,
+        (Some(_), Some(words)) => sink.notice(Level::Info, format!("loss to expect of {words}")),
+        (Some(_), None) => {}
+    }
+    let agreed = foreseeing::agree(&plan, &loss, how).await?;
     if how.confirm.is_none() {
         ask(&plan).await?;
     }
@@ -71,7 +88,9 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
         operator: by.clone(),
         operators: vec![by.clone()],
         reason: how.reason.clone(),
-        accepted_loss: how.accept_loss.clone(),
+        accepted_loss: agreed.or_else(|| how.accept_loss.clone()),
+        rpo: Some(plan.rpo),
+        expected_loss: loss,
         accept_unfenced: how.accept_unfenced,
         primary_is_broken: how.primary_is_broken.clone(),
         drill: false,
@@ -164,15 +183,24 @@ async fn fit(
     Ok(warnings)
 }
 
-/// Shows the plan and has the region's name typed.
-async fn ask(plan: &Plan) -> Result<()> {
+/// Shows the plan to somebody who can be asked.
+fn show(plan: &Plan, loss: Option<&str>) -> Result<()> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Error::new(Kind::Usage, "confirm the run: nobody can be asked here")
             .hint(format!("`--confirm {}`, after a look with `--dry-run`", plan.to)));
     }
-    let text = plan_view::text(plan, None);
+    let _ = std::io::stderr().write_all(plan_view::text(plan, loss).as_bytes());
+    Ok(())
+}
+
+/// Has the region's name typed.
+async fn ask(plan: &Plan) -> Result<()> {
     let mut out = std::io::stderr();
-    let _ = write!(out, "{text}\nTo begin, type the name of the region that becomes active: ");
+    let region = match plan.from == plan.to {
+        true => "that is worked on",
+        false => "that becomes active",
+    };
+    let _ = write!(out, "\nTo begin, type the name of the region {region}: ");
     let _ = out.flush();
     let typed = interrupt::line().await;
     match typed.trim() == plan.to {

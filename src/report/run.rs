@@ -199,7 +199,7 @@ pub fn make(plan: &Plan, entries: &[Entry]) -> Option<RunReport> {
             None => (seconds > rto_seconds).then_some(false),
         },
         point_of_no_return: steps.iter().find(|s| s.point_of_no_return).and_then(|s| s.began),
-        losses: loss::of(facts.values()),
+        losses: loss::of(&run.expected_loss, facts.values()),
         operators,
         approvals,
         attention: Vec::new(),

@@ -75,6 +75,8 @@ pub(super) fn entries() -> Vec<Entry> {
         operators: Vec::new(),
         reason: Some("us-east-1 <does> not answer".to_owned()),
         accepted_loss: Some("5m".to_owned()),
+        rpo: None,
+        expected_loss: Vec::new(),
         accept_unfenced: true,
         primary_is_broken: None,
         drill: false,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::samples::Sample;
 use crate::model::{Lsn, Span};
 
-pub use assess::{Assess, With};
+pub use assess::{Assess, With, foresee};
 pub use reading::{Sight, sight};
 
 /// What is known of the standby.

@@ -10,20 +10,51 @@ use super::run_args::How;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::replication::Limits;
 use crate::providers::postgres::loss::{self, Accepted};
-use crate::providers::{ExpectedLoss, World};
+use crate::providers::{ExpectedLoss, Mode, World};
 use crate::runbook::plan::Plan;
 
 /// What each server may take to answer: somebody waits for the plan, in the middle of an outage.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// What each database that the plan assesses would lose now. Changes nothing.
-pub async fn foresee(world: &World, plan: &Plan) -> Result<Vec<ExpectedLoss>> {
+/// What can be told before anything is done.
+pub struct Foreseen {
+    /// Of each database that the plan assesses.
+    pub loss: Vec<ExpectedLoss>,
+    /// Databases whose primary does not answer.
+    silent: Vec<String>,
+}
+
+/// Looks at the servers of what the plan assesses. Changes nothing.
+pub async fn foresee(world: &World, plan: &Plan) -> Result<Foreseen> {
     let assessing = plan.steps.iter().filter(|step| step.uses == "loss.assess");
     let looks = assessing.map(async |step| {
         let with: loss::With = step.with.read(&step.uses)?;
         loss::foresee(world, with, plan.mode, Limits::each(LIMIT)).await
     });
-    join_all(looks).await.into_iter().collect()
+    let seen: Vec<_> = join_all(looks).await.into_iter().collect::<Result<_>>()?;
+    let silent = seen.iter().filter(|(_, answers)| !answers);
+    let silent = silent.map(|(loss, _)| loss.database.clone()).collect();
+    Ok(Foreseen { loss: seen.into_iter().map(|(loss, _)| loss).collect(), silent })
+}
+
+impl Foreseen {
+    /// That the run will wait at a fence, where it is sure to: a primary that does not answer cannot
+    /// be fenced, and nobody has agreed to that.
+    pub fn will_wait(&self, plan: &Plan, how: &How) -> Option<String> {
+        if how.accept_unfenced || plan.mode == Mode::Graceful {
+            return None;
+        }
+        let ours = |database: &str| self.silent.iter().any(|silent| silent == database);
+        let fence = plan.steps.iter().find(|step| {
+            let database = step.with.0.get("database").and_then(|d| d.as_str());
+            step.uses == "postgres.fence" && database.is_some_and(ours)
+        })?;
+        Some(format!(
+            "the primary in {} does not answer, so it cannot be fenced: the run will wait at `{}` for \
+             a second person (drctl approve RUN {}), unless it is begun with --accept-unfenced",
+            plan.from, fence.id, fence.id
+        ))
+    }
 }
 
 /// One line for each database; none where the plan assesses no loss.

@@ -42,6 +42,7 @@ pub fn by(action: &str) -> &'static [&'static str] {
             "system_identifier",
             "old_timeline",
             "ended",
+            "accepted_by",
         ],
         "postgres.promote" => &[
             "database",

@@ -69,7 +69,8 @@ pub fn text(text: &str, facts: &BTreeMap<String, Facts>) -> Result<String> {
         filled.push_str(&rest[..at]);
         let (value, length) = reference(&rest[at..], facts)?;
         filled.push_str(&match value {
-            Value::String(text) => text.clone(),
+            // What a program said ends with the end of a line, which is none of it: as the shell has it.
+            Value::String(text) => text.trim_end_matches('\n').to_owned(),
             other => other.to_string(),
         });
         rest = &rest[at + length..];

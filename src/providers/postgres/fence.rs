@@ -114,8 +114,10 @@ impl Fence {
                 Some(by)
             }
         };
-        let accepted = by.map(|by| format!(", accepted by {by}")).unwrap_or_default();
-        Ok(Applied::new(format!("{label} is UNFENCED{accepted}: {why}"))
+        let accepted = by.as_ref().map(|by| format!(", accepted by {by}")).unwrap_or_default();
+        let applied = Applied::new(format!("{label} is UNFENCED{accepted}: {why}"));
+        let applied = by.into_iter().fold(applied, |applied, by| applied.fact("accepted_by", by));
+        Ok(applied
             .fact("database", self.primary.database.clone())
             .fact("region", self.primary.region.clone())
             .fact("fenced", false)

@@ -77,21 +77,23 @@ impl Assess {
     }
 }
 
-/// What a run of these would lose, as far as can be told now. Changes nothing.
+/// What a run of these would lose, as far as can be told now, and whether the primary answers. Changes
+/// nothing.
 pub async fn foresee(
     world: &World,
     with: With,
     mode: Mode,
     limits: Limits,
-) -> Result<ExpectedLoss> {
+) -> Result<(ExpectedLoss, bool)> {
     let assess = Assess::new(with, &world.config)?;
     let (from, to) = (&assess.from, &assess.to);
     let sight = sight(&*world.control, from, to, false, limits, Utc::now()).await;
+    let answers = sight.primary.is_ok();
     let prediction = match mode == Mode::Graceful && sight.both_answer() {
         true => nothing(),
         false => sight.prediction,
     };
-    Ok(ExpectedLoss { database: to.database.clone(), prediction })
+    Ok((ExpectedLoss { database: to.database.clone(), prediction }, answers))
 }
 
 /// What a graceful run comes to, whatever the standby lacks at this moment.

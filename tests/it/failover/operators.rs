@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{FORCED, SOON, UNCHECKED, drctl, json, lost_only_the_newest, serves_west};
+use super::{FORCED, LEFT, SOON, UNCHECKED, drctl, json, lost_only_the_newest, serves_west};
 use crate::lab::{self, Fault, World, WorldOptions};
 
 /// Two people at once: one runs, the other is told who. Then the first is killed, again and again,
@@ -31,7 +31,7 @@ fn one_operator_at_a_time_and_any_of_them_may_die() {
         }
         assert!(killed < 30, "no resume comes to an end");
     };
-    assert_eq!(code, 0);
+    assert_eq!(code, LEFT);
     serves_west(&world, &writer, "app");
     lost_only_the_newest(&world, &writer);
     // Nothing happened twice: it was promoted once.

@@ -4,7 +4,8 @@
 use std::process::Stdio;
 
 use super::{
-    FORCED, UNCHECKED, drctl, facts, json, lost_only_the_newest, run, serves_west, until_under_way,
+    FORCED, LEFT, UNCHECKED, drctl, facts, json, lost_only_the_newest, run, serves_west,
+    until_under_way,
 };
 use crate::lab::{Fault, WEST, World, WorldOptions};
 
@@ -27,7 +28,7 @@ fn a_replica_at_rds_takes_over_once_its_backup_has_ended() {
     world.rds[WEST].back_up(false);
     let ran = failover.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert_eq!(ran.status.code(), Some(0), "{}{told}", String::from_utf8_lossy(&ran.stdout));
+    assert_eq!(ran.status.code(), Some(LEFT), "{}{told}", String::from_utf8_lossy(&ran.stdout));
     assert!(told.contains("backup"), "nobody was told of the backup: {told}");
     serves_west(&world, &writer, "app");
     lost_only_the_newest(&world, &writer);

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::{
-    FORCED, SOON, UNCHECKED, drctl, facts, json, lost_only_the_newest, run, serves_west,
+    FORCED, LEFT, SOON, UNCHECKED, drctl, facts, json, lost_only_the_newest, run, serves_west,
     until_under_way,
 };
 use crate::lab::{EAST, Fault, Manners, Part, SWITCH, World, WorldOptions};
@@ -30,8 +30,8 @@ fn a_killed_region_is_left_and_comes_back_as_a_standby() {
     world.west.server().stop_receiving();
     writer.more(10);
     world.lose(&world.east, Fault::Kill);
-    let ran = json(&world, &[&["failover"], &FORCED], 0);
-    assert_eq!(ran["ending"], "succeeded");
+    let ran = json(&world, &[&["failover"], &FORCED], LEFT);
+    assert_eq!(ran["ending"], "succeeded_with_failures");
     assert_eq!(ran["within_rto"], true);
     serves_west(&world, &writer, "app");
     let lost = lost_only_the_newest(&world, &writer);
@@ -104,7 +104,7 @@ fn a_region_that_swallows_every_packet_is_left() {
     writer.more(10);
     world.lose(&world.east, Fault::Hang);
     let begun = Instant::now();
-    json(&world, &[&["failover"], &FORCED, &UNCHECKED], 0);
+    json(&world, &[&["failover"], &FORCED, &UNCHECKED], LEFT);
     assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
     serves_west(&world, &writer, "app");
     lost_only_the_newest(&world, &writer);
@@ -123,7 +123,7 @@ fn the_name_moves_without_route_53s_control_plane() {
     json(
         &world,
         &[&["failover", "--runbook", "region-failover-dataplane"], &FORCED, &UNCHECKED],
-        0,
+        LEFT,
     );
     serves_west(&world, &writer, "app");
     lost_only_the_newest(&world, &writer);
@@ -148,6 +148,6 @@ fn a_standby_that_is_away_stops_the_run_and_it_goes_on() {
     assert!(stopped.stdout.contains("drctl resume"), "{}", stopped.stdout);
     world.west.heal(Part::Db);
     let writer = world.writer("app");
-    run(&world, &[&["resume", "latest", "--as", "ann"]], 0);
+    run(&world, &[&["resume", "latest", "--as", "ann"]], LEFT);
     serves_west(&world, &writer, "app");
 }

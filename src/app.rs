@@ -1,6 +1,8 @@
 //! The composition root: makes stores, keys and requests from a configuration. The only place that
 //! names concrete adapters.
 
+mod serving;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -224,6 +226,8 @@ impl App {
         Ok(Copies { control, local: Arc::new(local) })
     }
 }
+
+pub use serving::{NoSchedule, Said, Serving, WebParts};
 
 /// Where drctl keeps what this machine must remember, as the XDG base directory specification has
 /// it; `DRCTL_STATE_DIR` goes before.

@@ -26,6 +26,8 @@ pub mod schedule;
 
 pub mod report;
 
+pub mod web;
+
 pub mod app;
 
 pub mod cli;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
+use super::web::Web;
 use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -44,6 +45,7 @@ pub enum Command {
     Abort(Abort),
     Approve(Approve),
     Takeover(Takeover),
+    Web(Web),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -72,6 +74,7 @@ impl Command {
             Self::Abort(_) => "abort",
             Self::Approve(_) => "approve",
             Self::Takeover(_) => "takeover",
+            Self::Web(_) => "web",
             Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

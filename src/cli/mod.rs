@@ -36,6 +36,7 @@ mod status;
 mod story;
 mod unlock;
 mod verify;
+mod web;
 mod wrapping;
 
 pub use args::command;
@@ -80,6 +81,7 @@ pub fn main() -> ExitCode {
                 | Command::Takeover(_) => run(cli).await,
                 // Watching ends so.
                 Command::Status(args) if args.watch.is_some() => run(cli).await,
+                Command::Web(_) => run(cli).await,
                 _ => tokio::select! {
                     outcome = run(cli) => outcome,
                     stopped = stopped() => Err(stopped),
@@ -157,6 +159,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Abort(args) => resume::abort(&cli, args).await,
         Command::Approve(args) => approve::run(&cli, args).await,
         Command::Takeover(args) => resume::takeover(&cli, args).await,
+        Command::Web(args) => web::run(&cli, args).await,
     }
 }
 

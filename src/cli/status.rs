@@ -1,7 +1,6 @@
 //! `drctl status`.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -13,7 +12,7 @@ use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::postgres::replication::{Receiver, Replication, Role};
 use crate::report::status::{
-    DatabaseStatus, Learned, ServerStatus, Sources, Status, StoreStatus, Terms, gather, reasons,
+    DatabaseStatus, Learned, ServerStatus, Status, StoreStatus, Terms, gather, reasons,
 };
 
 /// No line is longer.
@@ -55,22 +54,7 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
 }
 
 async fn look(app: &App, limit: Duration) -> Result<Status> {
-    let names: Vec<String> = app.config.store_names().map(str::to_owned).collect();
-    let opened = names.iter().map(async |name| {
-        let store = app.store_in_haste(name).await;
-        (name.clone(), store)
-    });
-    let stores = futures_util::future::join_all(opened).await;
-    let control = match app.control_store() {
-        Err(e) => Err(e),
-        Ok(name) => match stores.iter().find(|(n, _)| n == name) {
-            Some((_, Ok(store))) => Ok(Arc::clone(store)),
-            _ => app.store_in_haste(name).await,
-        },
-    };
-    let sources =
-        Sources { config: Arc::clone(&app.config), keys: app.keys()?, stores, control, limit };
-    Ok(gather(&sources, Utc::now()).await)
+    Ok(gather(&app.sources(limit).await?, Utc::now()).await)
 }
 
 fn done(status: &Status, why: &[String], terms: &Terms) -> Done {

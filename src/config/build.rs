@@ -9,6 +9,7 @@ use super::build_channel::channel;
 use super::build_database::database;
 use super::build_failover::{aws, failover, objectives, vars};
 use super::build_store::store;
+use super::build_web::{intake, web};
 use super::document::Document;
 use super::lookup::Section;
 use super::references::Env;
@@ -60,6 +61,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     });
     let aws = named(doc, root, "aws", keys::AWS, aws);
     let channels = named(doc, root, "channel", keys::CHANNEL, channel);
+    let web = web(doc, root);
+    let intakes = named(doc, root, "intake", keys::INTAKE, intake);
     let objectives = objectives(doc, root);
     let failover = failover(doc, root, &store_names);
     let vars = vars(doc, root);
@@ -74,6 +77,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     unresolved.extend(targets.iter().flat_map(Section::unresolved));
     unresolved.extend(aws.iter().flat_map(Section::unresolved));
     unresolved.extend(channels.iter().flat_map(Section::unresolved));
+    unresolved.extend(intakes.iter().flat_map(Section::unresolved));
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -87,6 +91,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         failover,
         aws,
         channels,
+        web,
+        intakes,
         vars,
         signing_key,
         trusted_keys,

@@ -41,9 +41,12 @@ pub(super) const KEEP: &[&str] = &["hourly", "daily", "weekly", "monthly"];
 pub(super) const SERVER: &[&str] = &["url", "rds_instance"];
 pub(super) const TARGET: &[&str] = &["url"];
 pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
-pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age"];
+pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age", "auto"];
+pub(super) const AUTO: &[&str] = &["quorum", "for", "epoch", "max_loss"];
 pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secret_access_key"];
 pub(super) const CHANNEL: &[&str] = &["kind", "url", "routing_key", "secret", "from", "to"];
+pub(super) const WEB: &[&str] = &["listen", "token", "public_url", "cert", "key", "client_ca"];
+pub(super) const INTAKE: &[&str] = &["kind", "secret", "topics", "match", "runbook", "mode"];
 pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
 
 /// The tables of the file with their keys.
@@ -58,6 +61,8 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("failover", FAILOVER),
     ("aws", AWS),
     ("channel", CHANNEL),
+    ("web", WEB),
+    ("intake", INTAKE),
     ("vars", &[]),
 ];
 
@@ -70,7 +75,7 @@ pub(super) fn top() -> Vec<&'static str> {
 pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
     Some(match *table {
-        "store" | "database" | "target" | "aws" | "channel" => format!("[{table}.NAME]"),
+        "store" | "database" | "target" | "aws" | "channel" | "intake" => format!("[{table}.NAME]"),
         _ => format!("[{table}]"),
     })
 }

@@ -2,7 +2,8 @@
 
 use super::nearest::did_you_mean;
 use super::{
-    AwsConfig, ChannelConfig, Config, DatabaseConfig, StoreConfig, TargetConfig, Unresolved,
+    AwsConfig, ChannelConfig, Config, DatabaseConfig, IntakeConfig, StoreConfig, TargetConfig,
+    Unresolved,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -68,6 +69,16 @@ impl Config {
     /// The channel of that name; errors as for `database`.
     pub fn channel(&self, name: &str) -> Result<&ChannelConfig> {
         self.find(&self.channels, "channel", name)
+    }
+
+    /// The names of all intakes in the order of the file.
+    pub fn intake_names(&self) -> impl Iterator<Item = &str> {
+        self.intakes.iter().map(|s| s.name.as_str())
+    }
+
+    /// The intake of that name; errors as for `database`.
+    pub fn intake(&self, name: &str) -> Result<&IntakeConfig> {
+        self.find(&self.intakes, "intake", name)
     }
 
     /// How to reach AWS in a region, or `global`; without a table of that name: as AWS itself says.

@@ -5,6 +5,7 @@ mod build_channel;
 mod build_database;
 mod build_failover;
 mod build_store;
+mod build_web;
 mod crosscheck;
 pub(crate) mod document;
 mod keys;
@@ -20,6 +21,7 @@ pub(crate) mod table;
 mod template;
 mod units;
 mod values;
+mod web;
 
 pub(crate) use nearest::did_you_mean;
 pub use nearest::nearest;
@@ -31,6 +33,7 @@ pub use settings::{
     Unresolved,
 };
 pub use template::{Form, template, write_new};
+pub use web::{AutoPolicy, IntakeConfig, IntakeKind, WebConfig, WebTls};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use url::{Url, form_urlencoded};
 
-use super::{ChannelKind, Config, Secret};
+use super::{ChannelKind, Config, IntakeKind, Secret};
 
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
@@ -44,6 +44,15 @@ impl Redaction {
                     whole(url);
                     secret.iter().for_each(&mut whole);
                 }
+            }
+        }
+        config.web.iter().filter_map(|web| web.token.as_ref()).for_each(&mut whole);
+        for intake in config.intakes.iter().filter_map(|s| s.value.as_ref().ok()) {
+            match &intake.from {
+                IntakeKind::Alertmanager { secret } | IntakeKind::PagerDuty { secret } => {
+                    whole(secret);
+                }
+                IntakeKind::Sns { .. } => {}
             }
         }
         Self::default().with(secrets)

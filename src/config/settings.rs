@@ -9,6 +9,7 @@ use crate::model::RowFormat;
 
 use super::Secret;
 use super::lookup::Section;
+use super::web::{AutoPolicy, IntakeConfig, WebConfig};
 
 /// A whole checked configuration. Stores, databases and targets are reached by name, since one
 /// whose references are not resolved exists, and must be missed loudly.
@@ -24,6 +25,9 @@ pub struct Config {
     pub failover: FailoverConfig,
     pub(super) aws: Vec<Section<AwsConfig>>,
     pub(super) channels: Vec<Section<ChannelConfig>>,
+    /// None: nothing is served.
+    pub web: Option<WebConfig>,
+    pub(super) intakes: Vec<Section<IntakeConfig>>,
     /// What runbooks reach as `${vars.NAME}`: strings, numbers, truth values and arrays of strings.
     pub vars: BTreeMap<String, serde_json::Value>,
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
@@ -261,6 +265,8 @@ pub struct FailoverConfig {
     pub store: Option<String>,
     /// A run refuses a preflight that is older. Default 24 hours.
     pub preflight_max_age: Duration,
+    /// None: drctl never begins a failover by itself.
+    pub auto: Option<AutoPolicy>,
 }
 
 /// How to reach AWS in one region, or, as `global`, its global services such as Route 53.

@@ -200,6 +200,8 @@ stores = ["east", "west"]
 # store = "west"
 # A run refuses to start on a preflight older than this (default: "24h").
 # preflight_max_age = "24h"
+# Let drctl begin that runbook by itself, only when all of this holds (default: never).
+# auto = { quorum = 2, for = "3min", epoch = 0, max_loss = "30s" }
 
 # How to reach AWS in a region, or, as [aws.global], Route 53; only where the usual chain of
 # credentials does not do.
@@ -225,6 +227,29 @@ stores = ["east", "west"]
 # kind = "webhook"
 # url = "${WEBHOOK_URL}"
 # secret = "${WEBHOOK_SECRET}"
+
+# A page for people, metrics, and the intake of alerts, served by `drctl runner` and `drctl web`
+# (default: nothing is served). Beyond loopback it needs a token or certificates.
+# [web]
+# listen = "127.0.0.1:8440"
+# token = "${DRCTL_WEB_TOKEN}"
+# public_url = "https://dr.example.com"
+# cert = "/etc/drctl/web.crt"
+# key = "/etc/drctl/web.key"
+# client_ca = "/etc/drctl/readers.crt"
+
+# Alerts that open an incident and have a failover prepared, taken in at /intake/NAME.
+# [intake.alertmanager]
+# kind = "alertmanager"
+# secret = "${ALERTMANAGER_TOKEN}"
+# match = { alertname = "PrimaryDown", severity = "critical" }
+# The runbook, and whether the primary is taken for lost (default: as `drctl failover`, "forced").
+# runbook = "region-failover"
+# mode = "forced"
+# [intake.cloudwatch]
+# kind = "sns"
+# topics = ["arn:aws:sns:us-west-2:111122223333:dr-alarms"]
+# match = { alarm = "petforce-*-down" }
 
 # What runbooks reach as ${vars.NAME}: names that differ from team to team.
 # [vars]
@@ -281,10 +306,8 @@ mod tests {
             for (table, keys) in keys::TABLES {
                 let mut found = BTreeSet::new();
                 for (key, value) in tree[*table].as_table().unwrap() {
-                    match value.as_table() {
-                        Some(named) => found.extend(named.keys()),
-                        None => _ = found.insert(key),
-                    }
+                    found.insert(key);
+                    found.extend(value.as_table().into_iter().flat_map(|named| named.keys()));
                 }
                 for key in *keys {
                     assert!(found.contains(&(*key).to_owned()), "{form:?}: [{table}] {key}");

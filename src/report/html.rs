@@ -8,7 +8,7 @@ use super::timeline::timeline;
 use super::words::{self, moment, span};
 use crate::runbook::record::Ending;
 
-const STYLE: &str = include_str!("style.css");
+pub const STYLE: &str = include_str!("style.css");
 
 pub fn html(report: &RunReport) -> String {
     let verdict = verdict(report);

@@ -7,14 +7,14 @@ mod markdown;
 mod run;
 pub mod status;
 mod timeline;
-mod words;
+pub mod words;
 
-pub use html::html;
+pub use html::{STYLE, html};
 pub use loss::{Amount, Loss};
 pub use markdown::markdown;
 pub use run::{Approval, RunReport, StepReport, StepStanding, make};
 
 #[cfg(test)]
-mod specimen;
+pub(crate) mod specimen;
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,7 @@ pub use dns::{Cache, Dns, Manners, Records, Zone};
 pub use fault::{Fault, Part};
 pub use forwarder::{Flow, Forwarder};
 pub use gate::Gate;
-pub use http::request_within;
+pub use http::{Response, request, request_within};
 pub use mail::{Mail, MailOptions};
 pub use moto::Moto;
 pub use options::{Options, Version};

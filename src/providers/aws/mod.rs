@@ -7,10 +7,12 @@ mod failure;
 mod identity;
 mod rds;
 mod route53;
+mod sns;
 mod waiting;
 
 pub use clients::{Clients, GLOBAL};
 pub use identity::identity;
+pub use sns::SnsMessage;
 
 use super::catalogue::ActionKind;
 

@@ -8,6 +8,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use super::build_channel::channel;
 use super::build_database::database;
 use super::build_failover::{aws, failover, objectives, vars};
+use super::build_job::{jobs, runner};
 use super::build_store::store;
 use super::document::Document;
 use super::lookup::Section;
@@ -74,6 +75,9 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     unresolved.extend(targets.iter().flat_map(Section::unresolved));
     unresolved.extend(aws.iter().flat_map(Section::unresolved));
     unresolved.extend(channels.iter().flat_map(Section::unresolved));
+    let database_names: Vec<_> = databases.iter().map(|d| d.name.as_str()).collect();
+    let jobs = jobs(doc, root, &database_names, &mut unresolved);
+    let runner = runner(doc, root);
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -87,6 +91,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         failover,
         aws,
         channels,
+        jobs,
+        runner,
         vars,
         signing_key,
         trusted_keys,

@@ -6,6 +6,7 @@ pub(super) const STORE: &[&str] = &[
     "url",
     "region",
     "patience",
+    "copy",
     "endpoint",
     "path_style",
     "sse",
@@ -44,6 +45,19 @@ pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
 pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age"];
 pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secret_access_key"];
 pub(super) const CHANNEL: &[&str] = &["kind", "url", "routing_key", "secret", "from", "to"];
+pub(super) const JOB: &[&str] = &[
+    "name",
+    "run",
+    "database",
+    "on",
+    "time_zone",
+    "jitter",
+    "timeout",
+    "catch_up",
+    "args",
+    "heartbeat",
+];
+pub(super) const RUNNER: &[&str] = &["max_parallel", "sample_every", "rpo_alert", "name"];
 pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
 
 /// The tables of the file with their keys.
@@ -58,6 +72,8 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("failover", FAILOVER),
     ("aws", AWS),
     ("channel", CHANNEL),
+    ("job", JOB),
+    ("runner", RUNNER),
     ("vars", &[]),
 ];
 
@@ -71,6 +87,7 @@ pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
     Some(match *table {
         "store" | "database" | "target" | "aws" | "channel" => format!("[{table}.NAME]"),
+        "job" => "[[job]]".to_owned(),
         _ => format!("[{table}]"),
     })
 }

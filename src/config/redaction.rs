@@ -46,6 +46,7 @@ impl Redaction {
                 }
             }
         }
+        config.jobs.iter().filter_map(|job| job.heartbeat.as_ref()).for_each(&mut whole);
         Self::default().with(secrets)
     }
 

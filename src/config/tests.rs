@@ -394,7 +394,8 @@ fn documented(heading: &str) -> Vec<&'static str> {
 #[test]
 fn the_documentation_has_every_key_and_no_other() {
     for (table, known) in keys::TABLES {
-        assert_eq!(documented(&format!("## [{table}")), *known, "[{table}]");
+        let heading = if *table == "job" { "## [[job" } else { &format!("## [{table}") };
+        assert_eq!(documented(heading), *known, "[{table}]");
     }
     assert_eq!(documented("### keep"), keys::KEEP);
     assert_eq!(documented("### server"), keys::SERVER);

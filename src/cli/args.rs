@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
+use super::runner_args::{Jobs, Runner};
 use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -44,6 +45,8 @@ pub enum Command {
     Abort(Abort),
     Approve(Approve),
     Takeover(Takeover),
+    Runner(Runner),
+    Jobs(Jobs),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -72,6 +75,8 @@ impl Command {
             Self::Abort(_) => "abort",
             Self::Approve(_) => "approve",
             Self::Takeover(_) => "takeover",
+            Self::Runner(_) => "runner",
+            Self::Jobs(_) => "jobs",
             Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -40,8 +40,7 @@ pub(super) fn jobs(
             reason: reason.clone(),
         }));
         if jobs.iter().any(|other| other.name == job.name) {
-            let text =
-                format!("there is another [[job]] called `{}`: give one a `name`", job.name);
+            let text = format!("there is another [[job]] called `{}`: give one a `name`", job.name);
             doc.problem(line, text);
         }
         jobs.push(job);

@@ -23,8 +23,8 @@ mod template;
 mod units;
 mod values;
 
-pub(crate) use nearest::did_you_mean;
 pub use job::{CatchUp, JobConfig, On, RunnerConfig};
+pub(crate) use nearest::did_you_mean;
 pub use nearest::nearest;
 pub use redaction::Redaction;
 pub use secret::Secret;

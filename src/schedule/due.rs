@@ -14,7 +14,7 @@ const IN_TIME: TimeDelta = TimeDelta::minutes(5);
 /// Tries of one turn of a job that is not about the age of snapshots.
 const TRIES: usize = 3;
 /// Waits between tries, in minutes; the last one again and again.
-const WAITS: [i64; 5] = [1, 2, 4, 8, 15];
+const WAITS: [i64; 4] = [1, 2, 4, 5];
 
 /// One job for one database, or for none.
 #[derive(Debug, Clone)]
@@ -52,7 +52,8 @@ impl Unit {
     /// For people: "snapshot of `petforce`".
     pub fn title(&self) -> String {
         let run = self.job.run.as_str();
-        let named = if self.job.name == run { String::new() } else { format!(" ({})", self.job.name) };
+        let named =
+            if self.job.name == run { String::new() } else { format!(" ({})", self.job.name) };
         match &self.database {
             Some(database) => format!("{run} of `{database}`{named}"),
             None => format!("{run}{named}"),
@@ -133,6 +134,26 @@ impl Unit {
     /// Whether it is tried until it is done: what keeps the age of snapshots down.
     fn is_urgent(&self) -> bool {
         matches!(self.job.run, JobKind::Snapshot | JobKind::Copy)
+    }
+
+    /// The command that it is, as it would be typed after `drctl`.
+    pub fn command(&self) -> Vec<String> {
+        let words: &[&str] = match self.job.run {
+            JobKind::Drill => &["drill", "restore"],
+            JobKind::Snapshot
+            | JobKind::Verify
+            | JobKind::Prune
+            | JobKind::Copy
+            | JobKind::Preflight
+            | JobKind::Audit => &[self.job.run.as_str()],
+        };
+        let words = words.iter().map(|word| (*word).to_owned());
+        words.chain(self.database.clone()).chain(self.job.args.iter().cloned()).collect()
+    }
+
+    /// Its last turn at or before `now`.
+    pub fn last(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        turns::last(&self.job.on, now)
     }
 
     /// When it comes after `now`, with its own lateness.

@@ -12,27 +12,65 @@ use crate::model::{Alert, Verdict};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Happening {
-    RunnerStarted { runner: String, version: String, units: usize, max_parallel: usize },
+    RunnerStarted {
+        runner: String,
+        version: String,
+        units: usize,
+        max_parallel: usize,
+    },
     /// Nothing new is begun any more; what runs is told to stop.
-    RunnerStopping { running: usize },
-    RunnerStopped { runner: String },
-    ConfigReloaded { units: usize },
+    RunnerStopping {
+        running: usize,
+    },
+    RunnerStopped {
+        runner: String,
+    },
+    ConfigReloaded {
+        units: usize,
+    },
     /// The configuration that was read is wrong; the old one stays.
-    ConfigRefused { error: String },
-    JobStarted { unit: String, turn: DateTime<Utc>, missed: u32 },
-    JobEnded { unit: String, outcome: Outcome },
+    ConfigRefused {
+        error: String,
+    },
+    JobStarted {
+        unit: String,
+        turn: DateTime<Utc>,
+        missed: u32,
+    },
+    JobEnded {
+        unit: String,
+        outcome: Outcome,
+    },
     /// Another runner has it.
-    JobElsewhere { unit: String, turn: DateTime<Utc>, holder: String },
+    JobElsewhere {
+        unit: String,
+        turn: DateTime<Utc>,
+        holder: String,
+    },
     /// It is still under way at its next turn, which is not begun beside it.
-    JobLate { unit: String, turn: DateTime<Utc>, next: DateTime<Utc> },
+    JobLate {
+        unit: String,
+        turn: DateTime<Utc>,
+        next: DateTime<Utc>,
+    },
     /// Turns that nobody ran; what they were for is done with the one that follows.
-    TurnsMissed { unit: String, missed: u32 },
+    TurnsMissed {
+        unit: String,
+        missed: u32,
+    },
     /// What was recorded of times that have not come was forgotten.
-    ClockSetBack { unit: String },
+    ClockSetBack {
+        unit: String,
+    },
     /// A trouble began or is over.
-    Alert { alert: Alert },
+    Alert {
+        alert: Alert,
+    },
     /// Something of the runner's own did not work.
-    Trouble { what: String, error: String },
+    Trouble {
+        what: String,
+        error: String,
+    },
 }
 
 impl Happening {
@@ -73,7 +111,9 @@ impl fmt::Display for Happening {
                 let verdict = outcome.verdict.as_str();
                 write!(f, "{unit}: {verdict} after {seconds:.1} s: {}", outcome.summary)
             }
-            Self::JobElsewhere { unit, holder, .. } => write!(f, "{unit}: another has it: {holder}"),
+            Self::JobElsewhere { unit, holder, .. } => {
+                write!(f, "{unit}: another has it: {holder}")
+            }
             Self::JobLate { unit, turn, next } => write!(
                 f,
                 "{unit}: turn {} is still under way at its next, {}, which waits",

@@ -33,15 +33,27 @@ pub trait Claim: Send + Sync {
     async fn release(self: Box<Self>);
 }
 
+/// What came of asking for a lease.
+pub enum Claimed {
+    Ours(Box<dyn Claim>),
+    /// Somebody has it, and keeps it for so long without another sign of life.
+    Held {
+        by: String,
+        left: Duration,
+    },
+}
+
 /// Leases, records and signs of life, in the stores.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Takes the lease `name`; `Kind::LeaseHeld` where somebody has it.
-    async fn claim(&self, name: &str, purpose: &str) -> Result<Box<dyn Claim>>;
+    /// Takes the lease `name`, in the first store that can be asked; an error where none can.
+    async fn claim(&self, name: &str, purpose: &str) -> Result<Claimed>;
     /// What is known of a unit, from every store that can be asked; an error where none can.
     async fn read(&self, unit: &str) -> Result<Record>;
     /// Writes what is known, together with what others wrote meanwhile, which is given back.
     async fn write(&self, unit: &str, record: &Record) -> Result<Record>;
+    /// The time, by the first store that can be asked.
+    async fn now(&self) -> Result<DateTime<Utc>>;
     /// This runner's sign of life.
     async fn beat(&self, runner: &RunnerStanding) -> Result<()>;
     /// The runner stops: nobody need miss it.
@@ -72,8 +84,8 @@ pub trait Work: Send + Sync {
 /// What the stores have.
 #[async_trait]
 pub trait Snapshots: Send + Sync {
-    /// The newest complete snapshot of a database in a store.
-    async fn newest(&self, database: &str, store: &str) -> Result<Option<Newest>>;
+    /// The newest complete snapshot of a database in a store, and the store's clock.
+    async fn newest(&self, database: &str, store: &str) -> Result<(Option<Newest>, DateTime<Utc>)>;
 }
 
 /// Looks at servers.
@@ -81,6 +93,8 @@ pub trait Snapshots: Send + Sync {
 pub trait Replicas: Send + Sync {
     /// Looks at both servers of a database and keeps what was seen. Ends within some seconds.
     async fn sample(&self, database: &str) -> Result<ReplicaSeen>;
+    /// What was kept last, whoever kept it.
+    async fn last(&self, database: &str) -> Result<Option<ReplicaSeen>>;
 }
 
 /// Calls heartbeat URLs.

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn hourly_is_every_hour_of_a_year_once() {
         let seen = year(&On::Hourly, TimeDelta::minutes(7));
-        let apart: BTreeSet<_> = seen.windows(2).map(|two| (two[1] - two[0]).num_minutes()).collect();
+        let apart: BTreeSet<_> =
+            seen.windows(2).map(|two| (two[1] - two[0]).num_minutes()).collect();
         assert_eq!(apart, BTreeSet::from([60]));
         assert!((8759..=8761).contains(&seen.len()), "{}", seen.len());
         assert_eq!(between(&On::Hourly, at("2026-03-29T00:00:00Z"), at("2026-03-29T04:00:00Z")), 3);
@@ -173,7 +174,10 @@ mod tests {
         assert_eq!(last(&leap, at("2027-06-01T00:00:00Z")), Some(at("2024-02-29T00:00:00Z")));
         assert_eq!(next(&leap, at("2027-06-01T00:00:00Z")), Some(at("2028-02-29T00:00:00Z")));
         let each_minute = on("* * * * *", None);
-        assert_eq!(last(&each_minute, at("2026-06-01T00:00:59Z")), Some(at("2026-06-01T00:00:00Z")));
+        assert_eq!(
+            last(&each_minute, at("2026-06-01T00:00:59Z")),
+            Some(at("2026-06-01T00:00:00Z"))
+        );
         assert_eq!(period(&each_minute, at("2026-06-01T00:00:00Z")), TimeDelta::minutes(1));
     }
 

@@ -15,7 +15,7 @@ use super::render::{Done, plural};
 use super::runner_args::{LogForm, Runner as Args};
 use crate::app::App;
 use crate::error::{Attempt as _, Error, Kind, Result};
-use crate::schedule::{Diary, Happening, Order, Plan, Standing, Terms, Unit, Worked, run as work};
+use crate::schedule::{Diary, Happening, Order, Plan, Terms, Unit, Worked, run as work};
 
 pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
     let app = App::load(cli.config.as_deref())?;
@@ -234,9 +234,6 @@ fn line(json: bool, at: DateTime<Utc>, happening: &Happening) -> String {
     fields.insert("message".to_owned(), json!(happening.to_string()));
     Value::Object(fields).to_string()
 }
-
-/// The standing that a runner shows, for those who render it in the same process.
-pub type Shown = watch::Receiver<Arc<Standing>>;
 
 #[cfg(test)]
 mod tests {

@@ -79,7 +79,8 @@ impl Unit {
 
     /// How much a clock may have been set back without anything recorded losing its meaning.
     fn tolerance(&self, now: DateTime<Utc>) -> TimeDelta {
-        turns::period(&self.job.on, now) / 4
+        let turn = turns::last(&self.job.on, now).unwrap_or(now);
+        turns::period(&self.job.on, turn) / 4
     }
 
     /// Forgets what is recorded of times that have not come: a clock was ahead then and has been set

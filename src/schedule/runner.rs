@@ -1,6 +1,9 @@
 //! The loop: looks at the time, begins what is due, watches the age of snapshots, and tells how all
 //! stands. One task; nothing in it waits for a store, a server or a person.
 
+mod showing;
+mod taking;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use super::silence::Silences;
 use super::standing::{Newest, Standing};
 use super::timekeeping::{Asking, Timekeeper};
 use crate::error::Result;
-use crate::model::{Alert, Learned, Verdict};
+use crate::model::{Alert, Verdict};
 
 /// The longest sleep: a clock that was set is noticed after that.
 const NAP: Duration = Duration::from_secs(1);
@@ -417,116 +420,6 @@ impl Runner {
         for alert in self.sampling.alerts(at, self.ports.clock.now()) {
             raise(&self.ports, &self.alerts, alert);
         }
-    }
-
-    fn take(&mut self, done: Done) {
-        let (now, at) = (self.ports.clock.now(), self.ports.clock.elapsed());
-        self.stirred = true;
-        match done {
-            Done::Recorded { id, found } => {
-                if let Err(e) = &found {
-                    trouble(&self.ports, format!("{id}: read its record"), e);
-                }
-                if let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) {
-                    // Without a record it is due; the try reads it again.
-                    seat.known = true;
-                    seat.record.merge(found.unwrap_or_default());
-                    seat.stir();
-                }
-            }
-            Done::Tried { id, tried } => self.tried(&id, tried, now, at),
-            Done::Looked { database, store, found } => {
-                self.looking -= 1;
-                self.looked.retain(|(d, s)| (d, s) != (&database, &store));
-                let found = found.map_err(|e| e.one_line());
-                for alert in self.silences.take(&store, found.as_ref().err(), at, now) {
-                    raise(&self.ports, &self.alerts, alert);
-                }
-                let mut watches = self.plan.watches.iter_mut();
-                if let Some(watch) = watches.find(|w| w.database == database && w.store == store) {
-                    watch.learn(found, at);
-                    let alert = watch.judge(at, now);
-                    alert.into_iter().for_each(|a| raise(&self.ports, &self.alerts, a));
-                }
-            }
-            Done::Time(answer) => {
-                let answer = answer.ok();
-                let alert = self.asking.take(&self.time, answer, at, &self.terms.runner);
-                alert.into_iter().for_each(|a| raise(&self.ports, &self.alerts, a));
-            }
-            Done::Life(beaten) => {
-                for alert in self.life.take(beaten, &self.ports, now) {
-                    raise(&self.ports, &self.alerts, alert);
-                }
-            }
-            Done::Sampled(sampled) => self.sampling.take(sampled, &self.ports, at),
-        }
-    }
-
-    fn tried(&mut self, id: &str, tried: Tried, now: DateTime<Utc>, at: Duration) {
-        let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) else { return };
-        let turn = seat.busy.take();
-        seat.stir();
-        match tried {
-            Tried::Elsewhere { by, wait } => {
-                seat.held_until = at + wait;
-                // Once is enough for those who run what is due and end.
-                seat.tried |= self.terms.once;
-                if let Some(turn) = turn {
-                    let unit = id.to_owned();
-                    let elsewhere = Happening::JobElsewhere { unit, turn: turn.at, holder: by };
-                    self.ports.diary.note(now, elsewhere);
-                }
-            }
-            Tried::NotDue(record) => seat.record = record,
-            Tried::Ran { record, outcome, hint } => {
-                seat.record = record;
-                let alerts = [seat.take(&outcome, hint.as_deref()), seat.late_alert(true, now)];
-                let database = seat.unit.database.clone();
-                for alert in alerts.into_iter().flatten() {
-                    raise(&self.ports, &self.alerts, alert);
-                }
-                for watch in &mut self.plan.watches {
-                    if Some(&watch.database) == database.as_ref() {
-                        watch.stir();
-                    }
-                }
-            }
-        }
-    }
-
-    fn show(&mut self, now: DateTime<Utc>, at: Duration) {
-        let due = self
-            .shown_at
-            .is_none_or(|shown| at >= shown + STANDING || (self.stirred && at >= shown + NAP));
-        if !due && !self.is_over() {
-            return;
-        }
-        self.shown_at = Some(at);
-        self.stirred = false;
-        let jobs = self.seats.iter().map(|seat| {
-            let known = match seat.known {
-                true => Learned::Known(&seat.record),
-                false => Learned::Unknown("it has not been read yet".to_owned()),
-            };
-            (&seat.unit, known)
-        });
-        let mut jobs = Plan::jobs(jobs, now);
-        for (standing, seat) in jobs.iter_mut().zip(&self.seats) {
-            // What is under way here is not due any more, recorded or not.
-            if seat.busy.is_some() {
-                standing.due = None;
-            }
-        }
-        let standing = Standing {
-            at: now,
-            project: self.plan.project.clone(),
-            jobs,
-            rpo: self.plan.watches.iter().map(|w| w.standing(at, now)).collect(),
-            replicas: self.sampling.standing(),
-            runners: self.life.standing(),
-        };
-        self.shown.send_replace(Arc::new(standing));
     }
 }
 

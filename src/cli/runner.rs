@@ -169,7 +169,7 @@ async fn reload(orders: &mpsc::Sender<Order>, path: Option<PathBuf>, diary: &Arc
     let loaded = App::load(path.as_deref()).and_then(|app| {
         let plan = plan(&app)?;
         let ports = app.runner_ports(path, app.alert_sink(), Arc::clone(diary))?;
-        Ok(Order::Reload { plan, ports })
+        Ok(Order::Reload { plan: Box::new(plan), ports: Box::new(ports) })
     });
     match loaded {
         Ok(order) => {

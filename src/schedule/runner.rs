@@ -40,8 +40,8 @@ const STANDING: Duration = Duration::from_secs(10);
 pub enum Order {
     /// Another configuration.
     Reload {
-        plan: Plan,
-        ports: Ports,
+        plan: Box<Plan>,
+        ports: Box<Ports>,
     },
     Stop,
 }
@@ -256,7 +256,7 @@ impl Runner {
                 let stopping = Happening::RunnerStopping { running };
                 self.ports.diary.note(self.ports.clock.now(), stopping);
             }
-            Order::Reload { plan, ports } => self.reload(plan, ports),
+            Order::Reload { plan, ports } => self.reload(*plan, *ports),
         }
     }
 

@@ -41,6 +41,8 @@ struct World {
     records: [MemoryStore; 2],
     /// Which stores are away, and whether they refuse or just never answer.
     away: Mutex<[Option<Away>; 2]>,
+    /// When each came back last.
+    back: Mutex<[Option<Duration>; 2]>,
     snapshots: Mutex<BTreeMap<(String, String), Vec<Newest>>>,
     leases: Mutex<BTreeMap<String, Lease>>,
     beats: Mutex<BTreeMap<String, (RunnerStanding, Duration)>>,
@@ -78,6 +80,7 @@ impl World {
             dice: Mutex::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             records: STORES.map(MemoryStore::new),
             away: Mutex::new([None; 2]),
+            back: Mutex::new([None; 2]),
             snapshots: Mutex::default(),
             leases: Mutex::default(),
             beats: Mutex::default(),
@@ -380,7 +383,10 @@ impl AlertSink for Outside {
             }
             ["store", name] if !alert.resolved => {
                 let place = STORES.iter().position(|store| *store == name).unwrap();
-                if self.world.away.lock().unwrap()[place].is_none() {
+                // What was asked before it came back is answered a little after.
+                let back = self.world.back.lock().unwrap()[place];
+                let soon = |back| self.world.at() < back + Duration::from_secs(25);
+                if self.world.away.lock().unwrap()[place].is_none() && !back.is_some_and(soon) {
                     self.world.fault(format!("false alert: {alert:?}"));
                 }
             }
@@ -505,7 +511,10 @@ impl Fate {
             away[store] = match (away[store], turn) {
                 (None, true) if world.throw(2) == 0 => Some(Away::Refuses),
                 (None, true) => Some(Away::Silent),
-                (Some(_), true) => None,
+                (Some(_), true) => {
+                    world.back.lock().unwrap()[store] = Some(at);
+                    None
+                }
                 (same, false) => same,
             };
             self.up[store] = match (away[store], self.up[store]) {

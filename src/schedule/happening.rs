@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::standing::Outcome;
-use crate::model::{Alert, Verdict};
+use crate::model::{Alert, Severity, Verdict};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,7 +127,10 @@ impl fmt::Display for Happening {
                 write!(f, "{unit}: the clock was set back; turns of times to come are run again")
             }
             Self::Alert { alert } if alert.resolved => write!(f, "over: {}", alert.summary),
-            Self::Alert { alert } => write!(f, "{:?}: {}", alert.severity, alert.summary),
+            Self::Alert { alert } => match alert.severity {
+                Severity::Critical => write!(f, "CRITICAL: {}", alert.summary),
+                _ => write!(f, "alert: {}", alert.summary),
+            },
             Self::Trouble { what, error } => write!(f, "{what}: {error}"),
         }
     }

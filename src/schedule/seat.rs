@@ -133,8 +133,9 @@ impl Seat {
             detail.push_str("\n`drctl jobs` shows all jobs");
         }
         let severity = match outcome.exit_code {
+            _ if well => Severity::Info,
             // Damage in the stores.
-            Some(3) if !well => Severity::Critical,
+            Some(3) => Severity::Critical,
             _ => Severity::Warning,
         };
         Some(Alert {

@@ -4,10 +4,13 @@ mod action_help;
 mod approve;
 mod args;
 mod carrying;
+#[cfg(test)]
+mod carrying_tests;
 mod completions;
 mod copy;
 mod doctor;
 mod failover;
+mod foreseeing;
 mod init;
 mod interrupt;
 mod jobs;

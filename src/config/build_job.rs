@@ -125,9 +125,6 @@ fn on(table: &mut Table<'_>) -> Option<On> {
         }
         return Some(On::Hourly);
     }
-    if table.has("time_zone") && zone.is_none() {
-        return None;
-    }
     // Five fields and nothing else: what cron has nicknames for is one word too many to explain.
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let parsed = match at.value.split_whitespace().count() {
@@ -135,6 +132,7 @@ fn on(table: &mut Table<'_>) -> Option<On> {
         n => Err(format!("it has {n} fields")),
     };
     match parsed {
+        Ok(_) if table.has("time_zone") && zone.is_none() => None,
         Ok(cron) => Some(On::Cron {
             text: at.value,
             cron: Box::new(cron),

@@ -1,5 +1,7 @@
 //! What no single table shows: stores that overlap, regions without a copy.
 
+use std::collections::BTreeMap;
+
 use super::document::Document;
 use super::lookup::Section;
 use super::{Config, DatabaseConfig, On, StoreConfig, StoreUrl, units};
@@ -60,19 +62,26 @@ fn longest_gap(on: &On) -> chrono::TimeDelta {
 /// A snapshot ages from the moment that it shows until the next one is complete.
 fn objective_out_of_reach(doc: &Document<'_>, config: &Config) {
     let rpo = config.objectives.rpo;
+    let snapshots = config.jobs.iter().filter(|job| job.run == JobKind::Snapshot);
+    let gaps: Vec<_> = snapshots.map(|job| (job, longest_gap(&job.on))).collect();
+    let mut slow: BTreeMap<chrono::TimeDelta, Vec<(&str, usize)>> = BTreeMap::new();
     for (database, line) in usable(&config.databases) {
-        let jobs = config.jobs.iter();
-        let jobs =
-            jobs.filter(|j| j.run == JobKind::Snapshot && j.databases.contains(&database.name));
-        let Some(gap) = jobs.map(|job| longest_gap(&job.on)).min() else { continue };
-        if gap.to_std().is_ok_and(|gap| gap < rpo) {
-            continue;
+        let its = gaps.iter().filter(|(job, _)| job.databases.contains(&database.name));
+        let Some(gap) = its.map(|(_, gap)| *gap).min() else { continue };
+        if !gap.to_std().is_ok_and(|gap| gap < rpo) {
+            slow.entry(gap).or_default().push((&database.name, line));
         }
+    }
+    for (gap, databases) in slow {
+        let (name, line) = databases[0];
+        let more = match databases.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
         let text = format!(
-            "snapshots of database `{}` are taken up to {} apart and `rpo` is {}: it will be broken \
-             before each of them is complete; take them oftener, such as every 30 minutes with \
+            "snapshots of database `{name}`{more} are taken up to {} apart and `rpo` is {}: it will be \
+             broken before each of them is complete; take them oftener, such as every 30 minutes with \
              on = \"*/30 * * * *\", or set another `rpo` in [objectives]",
-            database.name,
             gap.to_std().map_or_else(|_| "years".to_owned(), units::show_duration),
             units::show_duration(rpo)
         );

@@ -2,6 +2,8 @@
 //! names concrete adapters.
 
 mod serving;
+pub mod child;
+mod scheduling;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,20 @@ impl App {
         let mut stores = Vec::with_capacity(database.stores.len());
         for name in &database.stores {
             stores.push(self.store(name).await?);
+        }
+        Ok(stores)
+    }
+
+    /// As `stores_of`, without those that S3 itself writes.
+    async fn written_stores_of(
+        &self,
+        database: &DatabaseConfig,
+    ) -> Result<Vec<Arc<dyn ObjectStore>>> {
+        let mut stores = Vec::new();
+        for name in &database.stores {
+            if !self.config.store(name)?.is_replica {
+                stores.push(self.store(name).await?);
+            }
         }
         Ok(stores)
     }
@@ -151,7 +167,7 @@ impl App {
             project: self.config.project.clone(),
             conninfo: Conninfo::parse(&config.url)
                 .map_err(|e| e.during(format!("use the url of database `{database}`")))?,
-            stores: self.stores_of(&config).await?,
+            stores: self.written_stores_of(&config).await?,
             keys: self.keys()?,
             config,
             full,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use super::web::Web;
+use super::runner_args::{Jobs, Runner};
 use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -46,6 +47,8 @@ pub enum Command {
     Approve(Approve),
     Takeover(Takeover),
     Web(Web),
+    Runner(Runner),
+    Jobs(Jobs),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -75,6 +78,8 @@ impl Command {
             Self::Approve(_) => "approve",
             Self::Takeover(_) => "takeover",
             Self::Web(_) => "web",
+            Self::Runner(_) => "runner",
+            Self::Jobs(_) => "jobs",
             Self::Unlock(_) => "unlock",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -13,6 +13,7 @@ mod failover;
 mod foreseeing;
 mod init;
 mod interrupt;
+mod jobs;
 mod list;
 mod live;
 mod manual;
@@ -21,6 +22,7 @@ mod plan_view;
 mod plan_view_tests;
 mod preflight;
 mod prune;
+mod recording;
 mod render;
 mod restore;
 mod resume;
@@ -28,6 +30,8 @@ mod run_args;
 mod run_report;
 mod runbook;
 mod runbook_args;
+mod runner;
+mod runner_args;
 mod runs;
 mod screen;
 mod show;
@@ -59,6 +63,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
+    end_with_stdin();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -68,6 +73,7 @@ pub fn main() -> ExitCode {
     };
     let json = cli.json;
     let name = cli.command.name();
+    let begun = recording::Begun::of(&cli);
     let outcome = unless_panicked(|| {
         runtime.block_on(async {
             // What holds a lease gives it back when it is told to stop.
@@ -78,6 +84,7 @@ pub fn main() -> ExitCode {
                 | Command::Run(_)
                 | Command::Resume(_)
                 | Command::Abort(_)
+                | Command::Runner(_)
                 | Command::Takeover(_) => run(cli).await,
                 // Watching ends so.
                 Command::Status(args) if args.watch.is_some() => run(cli).await,
@@ -89,9 +96,27 @@ pub fn main() -> ExitCode {
             }
         })
     });
+    if let Some(begun) = begun {
+        runtime.block_on(begun.record(&outcome));
+    }
     // Work on other threads must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     render::finish(name, json, outcome)
+}
+
+/// A job of a runner stops when its runner is gone, however that went: the pipe ends then.
+fn end_with_stdin() {
+    if std::env::var_os(crate::app::child::ENDS_WITH_STDIN).is_none() {
+        return;
+    }
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        // As a signal, so that whatever is held is given back; and not for ever.
+        let me = rustix::process::getpid();
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::TERM);
+        std::thread::sleep(std::time::Duration::from_secs(20));
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    });
 }
 
 /// A panic is a bug, and ends with the exit code of one; the panic itself has been printed.
@@ -160,6 +185,8 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Approve(args) => approve::run(&cli, args).await,
         Command::Takeover(args) => resume::takeover(&cli, args).await,
         Command::Web(args) => web::run(&cli, args).await,
+        Command::Runner(args) => runner::run(&cli, args).await,
+        Command::Jobs(args) => jobs::run(&cli, args).await,
     }
 }
 

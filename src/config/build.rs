@@ -8,6 +8,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use super::build_channel::channel;
 use super::build_database::database;
 use super::build_failover::{aws, failover, objectives, vars};
+use super::build_job::{jobs, runner};
 use super::build_store::store;
 use super::build_web::{intake, web};
 use super::document::Document;
@@ -78,6 +79,9 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     unresolved.extend(aws.iter().flat_map(Section::unresolved));
     unresolved.extend(channels.iter().flat_map(Section::unresolved));
     unresolved.extend(intakes.iter().flat_map(Section::unresolved));
+    let database_names: Vec<_> = databases.iter().map(|d| d.name.as_str()).collect();
+    let jobs = jobs(doc, root, &database_names, &mut unresolved);
+    let runner = runner(doc, root);
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -93,6 +97,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         channels,
         web,
         intakes,
+        jobs,
+        runner,
         vars,
         signing_key,
         trusted_keys,

@@ -64,7 +64,7 @@ pub(super) fn channel(table: &mut Table<'_>, name: &str) -> Option<ChannelConfig
 }
 
 /// A webhook's URL is all that it takes to post there, so it is a secret.
-fn web(text: &str) -> Result<bool, String> {
+pub(super) fn web(text: &str) -> Result<bool, String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(true),
         _ => Err("must be a url such as \"https://hooks.example.com/…\"".to_owned()),

@@ -14,6 +14,7 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
     let url = table.parsed("url", StoreUrl::parse);
     let region = table.parsed("region", super::build::region);
     let patience = table.duration("patience", Duration::from_secs(1)..=Duration::from_hours(1));
+    let is_replica = table.choice("copy", &[("drctl", false), ("s3-replication", true)]);
     let endpoint = table.parsed("endpoint", endpoint);
     let path_style = table.boolean("path_style");
     let sse = sse(table);
@@ -37,6 +38,7 @@ pub(super) fn store(table: &mut Table<'_>, name: &str) -> Option<StoreConfig> {
     }
     let mut config = StoreConfig::new(name, url?.value, region?.value);
     config.patience = patience.unwrap_or(config.patience);
+    config.is_replica = is_replica.unwrap_or(config.is_replica);
     config.endpoint = endpoint.map(|at| at.value);
     config.path_style = path_style.unwrap_or(config.path_style);
     config.sse = sse;

@@ -1,12 +1,16 @@
 //! What no single table shows: stores that overlap, regions without a copy.
 
+use std::collections::BTreeMap;
+
 use super::document::Document;
 use super::lookup::Section;
-use super::{Config, DatabaseConfig, StoreConfig, StoreUrl, units};
+use super::{Config, DatabaseConfig, On, StoreConfig, StoreUrl, units};
+use crate::model::JobKind;
 
 /// Tells the document of problems and warnings between tables. What is unresolved is not judged.
 pub(super) fn check(doc: &Document<'_>, config: &Config) {
     stores_apart(doc, &config.stores);
+    objective_out_of_reach(doc, config);
     for (store, line) in usable(&config.stores) {
         plain_http(doc, store, line);
         foreign_region(doc, config, store, line);
@@ -19,9 +23,69 @@ pub(super) fn check(doc: &Document<'_>, config: &Config) {
         if stores.len() == database.stores.len() {
             copies(doc, config, database, &stores, line);
         }
+        replicas_alone(doc, database, &stores, line);
         for store in stores {
             short_lock(doc, database, store, line);
         }
+    }
+}
+
+/// Whoever never writes has nothing to copy.
+fn replicas_alone(
+    doc: &Document<'_>,
+    database: &DatabaseConfig,
+    stores: &[&StoreConfig],
+    line: usize,
+) {
+    if !stores.is_empty() && stores.iter().all(|store| store.is_replica) {
+        let text = format!(
+            "every store of database `{}` has `copy = \"s3-replication\"`: drctl writes to none",
+            database.name
+        );
+        doc.problem(line, text);
+    }
+}
+
+/// Turns that are looked at for the longest time between two.
+const TURNS: usize = 400;
+
+/// The longest time between two turns.
+fn longest_gap(on: &On) -> chrono::TimeDelta {
+    let On::Cron { cron, zone, .. } = on else { return chrono::TimeDelta::hours(1) };
+    // Any day will do: what matters here is the pattern.
+    let begin = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_454);
+    let turns = cron.iter_after(begin.with_timezone(zone)).take(TURNS);
+    let turns: Vec<_> = turns.map(|turn| turn.to_utc()).collect();
+    turns.windows(2).map(|two| two[1] - two[0]).max().unwrap_or(chrono::TimeDelta::MAX)
+}
+
+/// A snapshot ages from the moment that it shows until the next one is complete.
+fn objective_out_of_reach(doc: &Document<'_>, config: &Config) {
+    let rpo = config.objectives.rpo;
+    let snapshots = config.jobs.iter().filter(|job| job.run == JobKind::Snapshot);
+    let gaps: Vec<_> = snapshots.map(|job| (job, longest_gap(&job.on))).collect();
+    let mut slow: BTreeMap<chrono::TimeDelta, Vec<(&str, usize)>> = BTreeMap::new();
+    for (database, line) in usable(&config.databases) {
+        let its = gaps.iter().filter(|(job, _)| job.databases.contains(&database.name));
+        let Some(gap) = its.map(|(_, gap)| *gap).min() else { continue };
+        if !gap.to_std().is_ok_and(|gap| gap < rpo) {
+            slow.entry(gap).or_default().push((&database.name, line));
+        }
+    }
+    for (gap, databases) in slow {
+        let (name, line) = databases[0];
+        let more = match databases.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let text = format!(
+            "snapshots of database `{name}`{more} are taken up to {} apart and `rpo` is {}: it will be \
+             broken before each of them is complete; take them oftener, such as every 30 minutes with \
+             on = \"*/30 * * * *\", or set another `rpo` in [objectives]",
+            gap.to_std().map_or_else(|_| "years".to_owned(), units::show_duration),
+            units::show_duration(rpo)
+        );
+        doc.warning(line, text);
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) const STORE: &[&str] = &[
     "url",
     "region",
     "patience",
+    "copy",
     "endpoint",
     "path_style",
     "sse",
@@ -47,6 +48,19 @@ pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secre
 pub(super) const CHANNEL: &[&str] = &["kind", "url", "routing_key", "secret", "from", "to"];
 pub(super) const WEB: &[&str] = &["listen", "token", "public_url", "cert", "key", "client_ca"];
 pub(super) const INTAKE: &[&str] = &["kind", "secret", "topics", "match", "runbook", "mode"];
+pub(super) const JOB: &[&str] = &[
+    "name",
+    "run",
+    "database",
+    "on",
+    "time_zone",
+    "jitter",
+    "timeout",
+    "catch_up",
+    "args",
+    "heartbeat",
+];
+pub(super) const RUNNER: &[&str] = &["max_parallel", "sample_every", "rpo_alert", "name"];
 pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
 
 /// The tables of the file with their keys.
@@ -63,6 +77,8 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("channel", CHANNEL),
     ("web", WEB),
     ("intake", INTAKE),
+    ("job", JOB),
+    ("runner", RUNNER),
     ("vars", &[]),
 ];
 
@@ -76,6 +92,7 @@ pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
     Some(match *table {
         "store" | "database" | "target" | "aws" | "channel" | "intake" => format!("[{table}.NAME]"),
+        "job" => "[[job]]".to_owned(),
         _ => format!("[{table}]"),
     })
 }

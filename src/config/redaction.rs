@@ -55,6 +55,7 @@ impl Redaction {
                 IntakeKind::Sns { .. } => {}
             }
         }
+        config.jobs.iter().filter_map(|job| job.heartbeat.as_ref()).for_each(&mut whole);
         Self::default().with(secrets)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::model::RowFormat;
 
 use super::Secret;
+use super::job::{JobConfig, RunnerConfig};
 use super::lookup::Section;
 use super::web::{AutoPolicy, IntakeConfig, WebConfig};
 
@@ -28,6 +29,9 @@ pub struct Config {
     /// None: nothing is served.
     pub web: Option<WebConfig>,
     pub(super) intakes: Vec<Section<IntakeConfig>>,
+    /// In the order of the file.
+    pub jobs: Vec<JobConfig>,
+    pub runner: RunnerConfig,
     /// What runbooks reach as `${vars.NAME}`: strings, numbers, truth values and arrays of strings.
     pub vars: BTreeMap<String, serde_json::Value>,
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
@@ -88,6 +92,9 @@ pub struct StoreConfig {
     pub region: String,
     /// How long a store that does not answer is tried.
     pub patience: Duration,
+    /// Whether S3 itself copies what this store has from another one of the same snapshots; drctl then
+    /// writes none there, and looks whether they arrive.
+    pub is_replica: bool,
     /// For S3-compatible stores and for tests; none: the region's AWS endpoint.
     pub endpoint: Option<String>,
     pub path_style: bool,
@@ -110,6 +117,7 @@ impl StoreConfig {
             url,
             region: region.into(),
             patience: Duration::from_mins(2),
+            is_replica: false,
             endpoint: None,
             path_style: false,
             sse: None,

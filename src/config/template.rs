@@ -103,6 +103,8 @@ region = "us-east-1"
 # patience = "2min"
 
 # The other keys of a store are for s3:// stores.
+# "s3-replication": S3 itself copies the snapshots of another store here (default: "drctl").
+# copy = "drctl"
 # Another service that speaks S3 (default: AWS).
 # endpoint = "https://s3.example.com"
 # Put the bucket in the path rather than in the host name (default: false).
@@ -250,6 +252,44 @@ stores = ["east", "west"]
 # kind = "sns"
 # topics = ["arn:aws:sns:us-west-2:111122223333:dr-alarms"]
 # match = { alarm = "petforce-*-down" }
+# What `drctl runner` does by itself, and when: "hourly", or five fields of cron in a time zone. A
+# snapshot is as old as the moment that it shows: to stay within an objective of 1 h, take one every
+# 30 minutes.
+# [[job]]
+# run = "snapshot"
+# on = "*/30 * * * *"
+# Names it in records and alerts (default: what it runs).
+# name = "snapshot"
+# One database, or "all" (default: "all").
+# database = "all"
+# Of `on` (default: "UTC").
+# time_zone = "Europe/Berlin"
+# Begin up to so much later, each database by its own amount (default: "0s").
+# jitter = "30s"
+# End it when it takes longer (default: "1h" for snapshots, "6h" for others).
+# timeout = "1h"
+# Turns that nobody ran: "once" runs the last of them, "none" waits for the next (default: "once").
+# catch_up = "once"
+# More arguments for the command (default: none).
+# args = ["--full"]
+# Called after each good turn, for a service that misses the calls when they stop (default: none).
+# heartbeat = "${HEARTBEAT_URL}"
+# [[job]]
+# run = "verify"
+# on = "15 3 * * *"
+# [[job]]
+# run = "prune"
+# on = "15 5 * * *"
+# [runner]
+# Jobs that run at the same time (default: 4).
+# max_parallel = 4
+# How often the servers of each database are looked at, so that a failover knows the primary's last
+# position, or "never" (default: "5s").
+# sample_every = "5s"
+# Warn when a snapshot is as old as this share of the `rpo`, in percent (default: 75).
+# rpo_alert = 75
+# The name of this runner (default: its host and process).
+# name = "runner-west"
 
 # What runbooks reach as ${vars.NAME}: names that differ from team to team.
 # [vars]
@@ -305,7 +345,11 @@ mod tests {
             let tree: toml::Table = text.parse().unwrap();
             for (table, keys) in keys::TABLES {
                 let mut found = BTreeSet::new();
-                for (key, value) in tree[*table].as_table().unwrap() {
+                let each = match &tree[*table] {
+                    toml::Value::Array(all) => all.iter().collect(),
+                    table => vec![table],
+                };
+                for (key, value) in each.iter().flat_map(|t| t.as_table().unwrap()) {
                     found.insert(key);
                     found.extend(value.as_table().into_iter().flat_map(|named| named.keys()));
                 }

@@ -49,13 +49,13 @@ pub async fn snapshots(
     let prefix = keys::snapshots_prefix(database, generation);
     let mut found: Vec<Place> = store
         .list(&prefix)
-        .try_filter_map(async |listed| {
-            Ok(match keys::parse(&listed.key) {
+        .try_filter_map(|listed| {
+            std::future::ready(Ok(match keys::parse(&listed.key) {
                 Some(KeyKind::Manifest { generation, snapshot, .. }) => {
                     Some(Place { snapshot, generation })
                 }
                 _ => None,
-            })
+            }))
         })
         .try_collect()
         .await?;

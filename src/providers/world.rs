@@ -83,6 +83,11 @@ fn finish(client: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     client.build().attempt(Kind::Failed, || "make the HTTP client".to_owned())
 }
 
+/// A client of the outside that trusts the authorities of this machine.
+pub(super) fn machine_client() -> Result<reqwest::Client> {
+    finish(client(&trusting(&authorities_of_this_machine())?))
+}
+
 /// Those that can be read: bundles carry certificates that nobody needs and that rustls cannot read.
 fn authorities_of_this_machine() -> Vec<CertificateDer<'static>> {
     let certs = rustls_native_certs::load_native_certs().certs;

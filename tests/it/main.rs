@@ -23,6 +23,8 @@ mod recipe;
 mod replica;
 mod repository_faults;
 mod restore;
+mod runner;
+mod runner_pace;
 mod runs;
 mod snapshot_faults;
 mod sources;

@@ -3,10 +3,12 @@
 mod await_ready;
 mod certificate;
 mod endpoint;
+mod heartbeat;
 mod look;
 
 use std::time::Duration;
 
+pub use self::heartbeat::Heartbeats;
 use super::World;
 use super::catalogue::ActionKind;
 

@@ -9,6 +9,7 @@ mod known;
 pub mod loss;
 mod promote;
 mod quarantine;
+pub mod sampler;
 pub mod samples;
 mod sequences;
 mod server;

@@ -31,6 +31,7 @@ pub fn config(endpoint: &str, bucket: &str) -> StoreConfig {
         sse: None,
         object_lock: None,
         patience: std::time::Duration::from_mins(2),
+        is_replica: false,
         storage_class: None,
         aws_profile: None,
         access_key_id: Some(Secret::new("test")),

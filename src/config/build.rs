@@ -5,6 +5,7 @@ use std::path::Path;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use super::build_alerts::{alerts, metrics, route};
 use super::build_channel::channel;
 use super::build_database::database;
 use super::build_failover::{aws, failover, objectives, vars};
@@ -60,6 +61,11 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     });
     let aws = named(doc, root, "aws", keys::AWS, aws);
     let channels = named(doc, root, "channel", keys::CHANNEL, channel);
+    let channel_names: Vec<_> = channels.iter().map(|c| c.name.as_str()).collect();
+    let routes =
+        named(doc, root, "route", keys::ROUTE, |t, name| route(t, name, &channel_names));
+    let alerts = alerts(doc, root);
+    let metrics = metrics(doc, root);
     let objectives = objectives(doc, root);
     let failover = failover(doc, root, &store_names);
     let vars = vars(doc, root);
@@ -74,6 +80,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     unresolved.extend(targets.iter().flat_map(Section::unresolved));
     unresolved.extend(aws.iter().flat_map(Section::unresolved));
     unresolved.extend(channels.iter().flat_map(Section::unresolved));
+    unresolved.extend(routes.iter().flat_map(Section::unresolved));
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -87,6 +94,9 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         failover,
         aws,
         channels,
+        routes,
+        alerts,
+        metrics,
         vars,
         signing_key,
         trusted_keys,

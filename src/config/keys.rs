@@ -43,7 +43,12 @@ pub(super) const TARGET: &[&str] = &["url"];
 pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
 pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age"];
 pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secret_access_key"];
-pub(super) const CHANNEL: &[&str] = &["kind", "url", "routing_key", "secret", "from", "to"];
+pub(super) const CHANNEL: &[&str] =
+    &["kind", "url", "routing_key", "secret", "from", "to", "api_key", "token"];
+pub(super) const ROUTE: &[&str] = &["severity", "keys", "channels"];
+pub(super) const ALERTS: &[&str] = &["remind"];
+pub(super) const METRICS: &[&str] =
+    &["textfile", "cloudwatch_namespace", "cloudwatch_region", "dogstatsd", "every"];
 pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
 
 /// The tables of the file with their keys.
@@ -58,6 +63,9 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("failover", FAILOVER),
     ("aws", AWS),
     ("channel", CHANNEL),
+    ("route", ROUTE),
+    ("alerts", ALERTS),
+    ("metrics", METRICS),
     ("vars", &[]),
 ];
 
@@ -70,7 +78,7 @@ pub(super) fn top() -> Vec<&'static str> {
 pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
     Some(match *table {
-        "store" | "database" | "target" | "aws" | "channel" => format!("[{table}.NAME]"),
+        "store" | "database" | "target" | "aws" | "channel" | "route" => format!("[{table}.NAME]"),
         _ => format!("[{table}]"),
     })
 }

@@ -226,6 +226,36 @@ stores = ["east", "west"]
 # url = "${WEBHOOK_URL}"
 # secret = "${WEBHOOK_SECRET}"
 
+# [channel.events]
+# kind = "datadog"
+# api_key = "${DATADOG_API_KEY}"
+# [channel.cluster]
+# kind = "alertmanager"
+# url = "https://alertmanager.example.com"
+# token = "${ALERTMANAGER_TOKEN}"
+
+# Which alerts go to which channels (default: all alerts to all channels). Every route that fits
+# counts; an alert that fits none goes to all channels.
+# [route.page]
+# severity = ["critical"]
+# channels = ["oncall", "team", "mail"]
+# [route.rest]
+# severity = ["info", "warning"]
+# keys = ["*"]
+# channels = ["team"]
+
+# [alerts]
+# Between reminders of a trouble that lasts and that nobody has taken on (default: "4h").
+# remind = "4h"
+
+# Where metrics go, besides the runner's /metrics (default: nowhere).
+# [metrics]
+# textfile = "/var/lib/node_exporter/textfile_collector/drctl.prom"
+# cloudwatch_namespace = "drctl"
+# cloudwatch_region = "us-west-2"
+# dogstatsd = "127.0.0.1:8125"
+# every = "1min"
+
 # What runbooks reach as ${vars.NAME}: names that differ from team to team.
 # [vars]
 # zone = "Z0123456789ABC"

@@ -1,12 +1,16 @@
-//! Telling people: `notify.slack`, `notify.pagerduty`, `notify.email`, `notify.webhook`, and
-//! `notify.all`, which uses every channel there is.
+//! Telling people. Runs do so by `notify.slack`, `notify.pagerduty`, `notify.email`,
+//! `notify.webhook`, `notify.datadog` and `notify.alertmanager`, and by `notify.all`, which uses every
+//! channel there is; the runner by alerts, which routes lead to channels (`Alerting`).
 //!
 //! A notification never holds up or fails a run: it is given a bounded time, and what did not get
 //! through becomes a warning, which stands in the report. After a crash a message may be sent twice;
 //! its id is the same, and receivers that look at it fold the two.
 
+mod alertmanager;
+mod datadog;
 mod email;
 mod message;
+mod notification;
 mod pagerduty;
 mod readiness;
 mod sending;
@@ -43,6 +47,14 @@ pub(super) fn actions() -> Vec<ActionKind> {
         ActionKind::new("notify.webhook", "post to a webhook of your own", |with, config| {
             Notify::new("webhook", with, config)
         }),
+        ActionKind::new("notify.datadog", "post an event to DataDog", |with, config| {
+            Notify::new("datadog", with, config)
+        }),
+        ActionKind::new(
+            "notify.alertmanager",
+            "raise or end an alert of Alertmanager",
+            |with, config| Notify::new("alertmanager", with, config),
+        ),
         ActionKind::new("notify.all", "send through every configured channel", |with, config| {
             Notify::new(ALL, with, config)
         }),

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use super::in_time;
-use crate::config::ChannelKind;
 use crate::integrity::shelf;
 use crate::integrity::verified::{Depth, Record};
 use crate::model::Span;
@@ -69,15 +68,7 @@ fn channels(world: &World) -> Check {
     const WHAT: &str = "notification channels";
     let config = &world.config;
     let usable: Vec<_> = config.channel_names().filter_map(|n| config.channel(n).ok()).collect();
-    let kinds: BTreeSet<_> = usable
-        .iter()
-        .map(|channel| match channel.kind {
-            ChannelKind::Slack { .. } => "slack",
-            ChannelKind::PagerDuty { .. } => "pagerduty",
-            ChannelKind::Email { .. } => "email",
-            ChannelKind::Webhook { .. } => "webhook",
-        })
-        .collect();
+    let kinds: BTreeSet<_> = usable.iter().map(|channel| channel.kind.word()).collect();
     let named = kinds.iter().copied().collect::<Vec<_>>().join(", ");
     let advice = "have two that do not depend on each other: add a [channel.NAME] of another kind";
     match (usable.len(), kinds.len()) {

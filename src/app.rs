@@ -14,6 +14,7 @@ use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
 use crate::providers::World;
+use crate::providers::notify::Alerting;
 use crate::runbook::journal::Copies;
 use crate::snapshot::{self, readiness};
 use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience};
@@ -222,6 +223,23 @@ impl App {
         let local = state_folder(&|name| std::env::var_os(name).map(PathBuf::from))?;
         let local = FileStore::new("local", "local", &local.join(&self.config.project));
         Ok(Copies { control, local: Arc::new(local) })
+    }
+}
+
+impl App {
+    /// Tells people of alerts; what is open is kept in the control store, where there is one. `by` is
+    /// told to them.
+    pub async fn alerting(&self, by: String) -> Result<Alerting> {
+        let store = match self.control_store() {
+            Ok(name) => Some(self.store_in_haste(name).await?),
+            // Without a standby region there is one runner, which folds for itself; but a first store
+            // keeps it over its death.
+            Err(_) => match self.config.store_names().next() {
+                Some(name) => Some(self.store_in_haste(name).await?),
+                None => None,
+            },
+        };
+        Alerting::new(Arc::clone(&self.config), store, by)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::alert_args::Alerts;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use crate::integrity::verify::Depth;
@@ -28,6 +29,7 @@ pub enum Command {
     Init(Init),
     Doctor(Doctor),
     Status(Status),
+    Alerts(Alerts),
     Snapshot(Snapshot),
     List(List),
     Show(Show),
@@ -56,6 +58,7 @@ impl Command {
             Self::Init(_) => "init",
             Self::Doctor(_) => "doctor",
             Self::Status(_) => "status",
+            Self::Alerts(_) => "alerts",
             Self::Snapshot(_) => "snapshot",
             Self::List(_) => "list",
             Self::Show(_) => "show",

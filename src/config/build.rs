@@ -62,8 +62,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     let aws = named(doc, root, "aws", keys::AWS, aws);
     let channels = named(doc, root, "channel", keys::CHANNEL, channel);
     let channel_names: Vec<_> = channels.iter().map(|c| c.name.as_str()).collect();
-    let routes =
-        named(doc, root, "route", keys::ROUTE, |t, name| route(t, name, &channel_names));
+    let routes = named(doc, root, "route", keys::ROUTE, |t, name| route(t, name, &channel_names));
     let alerts = alerts(doc, root);
     let metrics = metrics(doc, root);
     let objectives = objectives(doc, root);

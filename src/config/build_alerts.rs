@@ -78,10 +78,14 @@ pub(super) fn metrics(doc: &Document<'_>, root: &Table<'_>) -> MetricsConfig {
     let line = table.line_of("textfile");
     // The collector reads files of this name only, and says nothing of others.
     if config.textfile.as_ref().is_some_and(|path| path.extension().is_none_or(|e| e != "prom")) {
-        doc.warning(line, "`textfile`: node_exporter reads only files whose name ends with `.prom`");
+        doc.warning(
+            line,
+            "`textfile`: node_exporter reads only files whose name ends with `.prom`",
+        );
     }
     if config.cloudwatch_region.is_some() && config.cloudwatch_namespace.is_none() {
-        let text = "`cloudwatch_region` needs `cloudwatch_namespace`, without which nothing is sent";
+        let text =
+            "`cloudwatch_region` needs `cloudwatch_namespace`, without which nothing is sent";
         doc.problem(table.line_of("cloudwatch_region"), text);
     }
     insist(doc, &table);
@@ -91,7 +95,9 @@ pub(super) fn metrics(doc: &Document<'_>, root: &Table<'_>) -> MetricsConfig {
 /// What CloudWatch takes (API reference of PutMetricData, `Namespace`).
 fn namespace(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_/#:".contains(c);
-    match text.len() <= 255 && text.chars().all(plain) && !text.starts_with([':'])
+    match text.len() <= 255
+        && text.chars().all(plain)
+        && !text.starts_with([':'])
         && !text.starts_with("AWS/")
     {
         true => Ok(text.to_owned()),

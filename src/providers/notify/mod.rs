@@ -6,16 +6,23 @@
 //! through becomes a warning, which stands in the report. After a crash a message may be sent twice;
 //! its id is the same, and receivers that look at it fold the two.
 
+mod alert;
+mod alerting;
 mod alertmanager;
+mod book;
 mod datadog;
 mod email;
+mod kept;
 mod message;
 mod notification;
 mod pagerduty;
+mod queue;
 mod readiness;
+mod routing;
 mod sending;
 mod slack;
 mod telling;
+mod trial;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -25,7 +32,12 @@ use super::Arguments;
 use super::catalogue::ActionKind;
 use crate::config::Config;
 
+pub use self::alerting::{Alerting, Told};
+pub use self::book::{Acknowledged, Due, Entry};
+pub use self::queue::AlertQueue;
 pub use self::readiness::two_ways;
+pub use self::routing::checks as route_checks;
+pub use self::trial::{Trial, Wanted, run as try_channels, unreached};
 
 /// Every kind of channel.
 const ALL: &str = "all";

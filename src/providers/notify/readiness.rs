@@ -52,7 +52,10 @@ pub async fn check(world: &World, channel: &ChannelConfig) -> Check {
             Ok(_) => reachable(world, what, url.as_deref().unwrap_or(datadog::ENDPOINT)).await,
         },
         ChannelKind::Alertmanager { url, token } => {
-            match url.expose().and_then(|url| token.iter().try_for_each(|t| t.expose().map(|_| ())).map(|()| url)) {
+            match url
+                .expose()
+                .and_then(|url| token.iter().try_for_each(|t| t.expose().map(|_| ())).map(|()| url))
+            {
                 Err(e) => unset(e),
                 Ok(url) => reachable(world, what, url).await,
             }
@@ -78,8 +81,11 @@ async fn reachable(world: &World, what: String, url: &str) -> Check {
 pub fn two_ways(config: &Config, channels: &BTreeSet<String>) -> Check {
     let what = "two independent notification channels".to_owned();
     let names = channels.iter().cloned().collect::<Vec<_>>().join(", ");
-    let kinds: BTreeSet<_> =
-        channels.iter().filter_map(|name| config.channel(name).ok()).map(|channel| channel.kind.word()).collect();
+    let kinds: BTreeSet<_> = channels
+        .iter()
+        .filter_map(|name| config.channel(name).ok())
+        .map(|channel| channel.kind.word())
+        .collect();
     match (channels.len(), kinds.len()) {
         (0, _) => Check::new(Standing::Warning, what, "nobody is told of this run")
             .hint("configure a [channel.NAME] and add a `notify.all` step"),

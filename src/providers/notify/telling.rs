@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::ALL;
 use super::message::{Message, Severity, Words};
-use super::sending::{self, Line};
 use super::readiness;
+use super::sending::{self, Line};
 use crate::config::{ChannelConfig, Config};
 use crate::error::{Error, Kind, Result};
 use crate::model::Span;

@@ -1,6 +1,8 @@
 //! The composition root: makes stores, keys and requests from a configuration. The only place that
 //! names concrete adapters.
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +16,6 @@ use crate::integrity::seal::Keys;
 use crate::model::Sink;
 use crate::postgres::Conninfo;
 use crate::providers::World;
-use crate::providers::notify::Alerting;
 use crate::runbook::journal::Copies;
 use crate::snapshot::{self, readiness};
 use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience};
@@ -223,23 +224,6 @@ impl App {
         let local = state_folder(&|name| std::env::var_os(name).map(PathBuf::from))?;
         let local = FileStore::new("local", "local", &local.join(&self.config.project));
         Ok(Copies { control, local: Arc::new(local) })
-    }
-}
-
-impl App {
-    /// Tells people of alerts; what is open is kept in the control store, where there is one. `by` is
-    /// told to them.
-    pub async fn alerting(&self, by: String) -> Result<Alerting> {
-        let store = match self.control_store() {
-            Ok(name) => Some(self.store_in_haste(name).await?),
-            // Without a standby region there is one runner, which folds for itself; but a first store
-            // keeps it over its death.
-            Err(_) => match self.config.store_names().next() {
-                Some(name) => Some(self.store_in_haste(name).await?),
-                None => None,
-            },
-        };
-        Alerting::new(Arc::clone(&self.config), store, by)
     }
 }
 

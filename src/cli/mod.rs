@@ -15,6 +15,7 @@ mod interrupt;
 mod list;
 mod live;
 mod manual;
+mod measured;
 mod plan_view;
 #[cfg(test)]
 mod plan_view_tests;

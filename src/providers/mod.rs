@@ -6,6 +6,7 @@ pub mod aws;
 pub mod catalogue;
 pub mod command;
 pub mod dns;
+pub mod dogstatsd;
 pub mod epoch;
 pub mod http;
 pub mod human;

@@ -1,6 +1,7 @@
 //! AWS: clients that lean on no other region, and the actions of each service.
 
 mod clients;
+mod cloudwatch;
 mod ecs;
 mod elb;
 mod failure;
@@ -10,6 +11,7 @@ mod route53;
 mod waiting;
 
 pub use clients::{Clients, GLOBAL};
+pub use cloudwatch::put_metrics;
 pub use identity::identity;
 
 use super::catalogue::ActionKind;

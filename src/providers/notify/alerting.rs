@@ -52,6 +52,8 @@ pub struct Alerting {
     /// This process, among all that tell.
     me: String,
     by: String,
+    /// One round at a time: what a process claims twice it would tell twice.
+    turn: Mutex<()>,
     kept: Mutex<Kept>,
 }
 
@@ -89,7 +91,7 @@ impl Alerting {
             .attempt(Kind::Failed, || "ask the system for a random number".to_owned())?;
         let me = format!("{by} {random:x}");
         let kept = Mutex::new(Kept::new(store));
-        Ok(Self { config, http, authorities, me, by, kept })
+        Ok(Self { config, http, authorities, me, by, turn: Mutex::default(), kept })
     }
 
     pub(super) fn line(&self) -> Line<'_> {
@@ -160,13 +162,14 @@ impl Alerting {
     async fn work(&self, change: Change<'_>, now: DateTime<Utc>) -> Told {
         let began = Instant::now();
         let clock = || now + TimeDelta::from_std(began.elapsed()).unwrap_or_default();
-        let mut kept = self.kept.lock().await;
+        let _turn = self.turn.lock().await;
         let mut told = Told::default();
         let step = Step { alerting: self, change, now };
-        if kept.fresh(now).is_some_and(|mut book| !step.apply(&mut book).0) {
+        let fresh = self.kept.lock().await.fresh(now);
+        if fresh.is_some_and(|mut book| !step.apply(&mut book).0) {
             return told;
         }
-        let (mut tasks, mut unkept) = kept.update(&step).await;
+        let (mut tasks, mut unkept) = self.kept.lock().await.update(&step).await;
         // Each channel has one alert about it, so this ends by itself.
         for _ in 0..self.config.channel_names().count() + 2 {
             if tasks.is_empty() {
@@ -174,7 +177,8 @@ impl Alerting {
             }
             let outcomes = self.send(&tasks, clock(), &mut told).await;
             let change = Change::Settle { tasks: &tasks, outcomes: &outcomes };
-            let (next, why) = kept.update(&Step { alerting: self, change, now: clock() }).await;
+            let step = Step { alerting: self, change, now: clock() };
+            let (next, why) = self.kept.lock().await.update(&step).await;
             tasks = next;
             unkept = unkept.or(why);
         }

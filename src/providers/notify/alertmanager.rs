@@ -59,7 +59,8 @@ fn alert(told: &Notification, severity: Severity, ends: DateTime<Utc>) -> Value 
         annotations.insert("description".to_owned(), text.as_str().into());
     }
     for (name, value) in &told.standing {
-        annotations.insert((*name).to_owned(), value.as_str().into());
+        // Names are those of Prometheus: no blanks.
+        annotations.insert(name.replace(' ', "_"), value.as_str().into());
     }
     json!({
         "labels": labels(told, severity),

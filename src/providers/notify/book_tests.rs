@@ -1,3 +1,5 @@
+//! The book over hours: folding, reminders, other tries, several processes.
+
 use super::*;
 
 fn at(minute: i64) -> DateTime<Utc> {

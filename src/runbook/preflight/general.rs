@@ -33,6 +33,14 @@ pub(super) async fn checks(
     let (copies, active) = tokio::join!(copies, active);
     let mut found = active;
     found.push(channels(world));
+    if world.config.route_names().next().is_some() {
+        let routes = crate::providers::notify::route_checks(&world.config);
+        // A run tells by its own steps: routes of alerts stop none.
+        found.extend(routes.into_iter().map(|mut check| {
+            check.standing = check.standing.min(Standing::Warning);
+            check
+        }));
+    }
     found.extend(copies.into_iter().flatten());
     found
 }

@@ -53,8 +53,14 @@ pub fn checks(config: &Config) -> Vec<Check> {
             Ok(_) => {}
         }
     }
-    let usable: BTreeSet<&str> =
-        config.channel_names().filter(|name| config.channel(name).is_ok()).collect();
+    let unset = |name: &str| {
+        let table = format!("channel.{name}");
+        config.unresolved.iter().any(|u| u.table == table)
+    };
+    let usable: BTreeSet<&str> = config
+        .channel_names()
+        .filter(|name| config.channel(name).is_ok() && !unset(name))
+        .collect();
     for severity in SEVERITIES {
         // A key that only a route for all keys fits.
         let reached = channels(config, "", severity);
@@ -165,6 +171,10 @@ mod tests {
             one_kind[2],
             "Warning: critical alerts go to other, team, one kind of channel only"
         );
+        let unset = said(
+            "[channel.x]\nkind = \"slack\"\nurl = \"${X}\"\n[route.all]\nchannels = [\"x\"]\n",
+        );
+        assert_eq!(unset[2], "NotReady: critical alerts reach nobody: x cannot be used");
         let nobody = said("[route.all]\nchannels = []\n");
         assert_eq!(nobody[0], "Warning: route `all` critical alerts go to nobody by it");
         assert_eq!(nobody[1], "Ready: info alerts reach nobody, as the routes say");

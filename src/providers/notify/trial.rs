@@ -16,7 +16,7 @@ use super::{message, sending};
 use crate::model::Severity;
 
 /// How long one channel may take.
-const WITHIN: Duration = Duration::from_secs(15);
+const WITHIN: Duration = Duration::from_secs(8);
 /// How long a test that nobody ends is believed.
 const BELIEVED: Duration = Duration::from_mins(10);
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::model::{JobKind, Learned, Lsn, Severity, Verdict};
@@ -248,7 +248,7 @@ fn names_are_of_one_kind_and_each_has_one_meaning() {
     let page = include_str!("../../../docs/monitoring.md");
     let told: BTreeSet<String> = page
         .lines()
-        .filter_map(|line| Some(line.strip_prefix("| `drctl_")?.split(['`', '{']).next()?))
+        .filter_map(|line| line.strip_prefix("| `drctl_")?.split(['`', '{']).next())
         .map(|name| format!("drctl_{name}"))
         .collect();
     assert_eq!(told, names, "docs/monitoring.md");

@@ -4,6 +4,7 @@
 mod serving;
 pub mod child;
 mod scheduling;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::alert_args::Alerts;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use super::web::Web;
@@ -30,6 +31,7 @@ pub enum Command {
     Init(Init),
     Doctor(Doctor),
     Status(Status),
+    Alerts(Alerts),
     Snapshot(Snapshot),
     List(List),
     Show(Show),
@@ -61,6 +63,7 @@ impl Command {
             Self::Init(_) => "init",
             Self::Doctor(_) => "doctor",
             Self::Status(_) => "status",
+            Self::Alerts(_) => "alerts",
             Self::Snapshot(_) => "snapshot",
             Self::List(_) => "list",
             Self::Show(_) => "show",

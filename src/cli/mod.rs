@@ -1,6 +1,8 @@
 //! The command line: parsing, running, and everything that is printed.
 
 mod action_help;
+mod alert_args;
+mod alerts;
 mod approve;
 mod args;
 mod carrying;
@@ -17,6 +19,7 @@ mod jobs;
 mod list;
 mod live;
 mod manual;
+mod measured;
 mod plan_view;
 #[cfg(test)]
 mod plan_view_tests;
@@ -165,6 +168,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
         Command::Status(args) => status::run(&cli, args).await,
+        Command::Alerts(args) => alerts::run(&cli, args).await,
         Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),

@@ -5,6 +5,7 @@ use std::path::Path;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use super::build_alerts::{alerts, metrics, route};
 use super::build_channel::channel;
 use super::build_database::database;
 use super::build_failover::{aws, failover, objectives, vars};
@@ -64,6 +65,10 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     let channels = named(doc, root, "channel", keys::CHANNEL, channel);
     let web = web(doc, root);
     let intakes = named(doc, root, "intake", keys::INTAKE, intake);
+    let channel_names: Vec<_> = channels.iter().map(|c| c.name.as_str()).collect();
+    let routes = named(doc, root, "route", keys::ROUTE, |t, name| route(t, name, &channel_names));
+    let alerts = alerts(doc, root);
+    let metrics = metrics(doc, root);
     let objectives = objectives(doc, root);
     let failover = failover(doc, root, &store_names);
     let vars = vars(doc, root);
@@ -82,6 +87,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     let database_names: Vec<_> = databases.iter().map(|d| d.name.as_str()).collect();
     let jobs = jobs(doc, root, &database_names, &mut unresolved);
     let runner = runner(doc, root);
+    unresolved.extend(routes.iter().flat_map(Section::unresolved));
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -99,6 +105,9 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         intakes,
         jobs,
         runner,
+        routes,
+        alerts,
+        metrics,
         vars,
         signing_key,
         trusted_keys,

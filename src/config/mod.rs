@@ -1,6 +1,7 @@
 //! The configuration: what it means once loaded and checked.
 
 mod build;
+mod build_alerts;
 mod build_channel;
 mod build_database;
 mod build_failover;
@@ -31,9 +32,9 @@ pub use nearest::nearest;
 pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
-    AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig, FailoverConfig,
-    Keep, Objectives, Profile, Regions, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
-    Unresolved,
+    AlertsConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig,
+    FailoverConfig, Keep, MetricsConfig, Objectives, Profile, Regions, RouteConfig, ServerConfig,
+    Sse, StoreConfig, StoreUrl, TargetConfig, Unresolved,
 };
 pub use template::{Form, template, write_new};
 pub use web::{AutoPolicy, IntakeConfig, IntakeKind, WebConfig, WebTls};

@@ -39,6 +39,11 @@ impl Redaction {
         for channel in config.channels.iter().filter_map(|s| s.value.as_ref().ok()) {
             match &channel.kind {
                 ChannelKind::Slack { url } | ChannelKind::Email { url, .. } => whole(url),
+                ChannelKind::DataDog { api_key, .. } => whole(api_key),
+                ChannelKind::Alertmanager { url, token } => {
+                    whole(url);
+                    token.iter().for_each(&mut whole);
+                }
                 ChannelKind::PagerDuty { routing_key, .. } => whole(routing_key),
                 ChannelKind::Webhook { url, secret } => {
                     whole(url);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::RowFormat;
+use crate::model::{RowFormat, Severity};
 
 use super::Secret;
 use super::job::{JobConfig, RunnerConfig};
@@ -32,6 +32,9 @@ pub struct Config {
     /// In the order of the file.
     pub jobs: Vec<JobConfig>,
     pub runner: RunnerConfig,
+    pub(super) routes: Vec<Section<RouteConfig>>,
+    pub alerts: AlertsConfig,
+    pub metrics: MetricsConfig,
     /// What runbooks reach as `${vars.NAME}`: strings, numbers, truth values and arrays of strings.
     pub vars: BTreeMap<String, serde_json::Value>,
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
@@ -308,4 +311,74 @@ pub enum ChannelKind {
     Email { url: Secret, from: String, to: Vec<String> },
     /// JSON by POST; with `secret`, signed with HMAC-SHA-256.
     Webhook { url: Secret, secret: Option<Secret> },
+    /// Events of DataDog; `url` replaces the address of its Events API.
+    DataDog { api_key: Secret, url: Option<String> },
+    /// The Alertmanager at `url`, without `/api/v2/…`; `token` goes as a bearer token.
+    Alertmanager { url: Secret, token: Option<Secret> },
+}
+
+impl ChannelKind {
+    /// The word for it, in the configuration and as the end of `notify.…`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Slack { .. } => "slack",
+            Self::PagerDuty { .. } => "pagerduty",
+            Self::Email { .. } => "email",
+            Self::Webhook { .. } => "webhook",
+            Self::DataDog { .. } => "datadog",
+            Self::Alertmanager { .. } => "alertmanager",
+        }
+    }
+}
+
+/// Which alerts go to which channels.
+#[derive(Debug, Clone)]
+pub struct RouteConfig {
+    pub name: String,
+    /// Alerts of these; empty: of any.
+    pub severity: Vec<Severity>,
+    /// Patterns (`*` and `?`) of keys of alerts; empty: any.
+    pub keys: Vec<String>,
+    /// Names of channels. Empty: nobody, which is said by leaving them out on purpose.
+    pub channels: Vec<String>,
+}
+
+/// How alerts are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertsConfig {
+    /// Between two reminders of a trouble that lasts and that nobody has taken on. Default 4 hours.
+    pub remind: Duration,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self { remind: Duration::from_hours(4) }
+    }
+}
+
+/// Where metrics go, besides `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// For the textfile collector of node_exporter.
+    pub textfile: Option<PathBuf>,
+    /// The namespace in CloudWatch; none: nothing goes there.
+    pub cloudwatch_namespace: Option<String>,
+    /// Default: the standby region, which must be there when it matters; else the primary.
+    pub cloudwatch_region: Option<String>,
+    /// `host:port` of a DogStatsD agent.
+    pub dogstatsd: Option<String>,
+    /// How often the runner sends them. Default 1 minute.
+    pub every: Duration,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            textfile: None,
+            cloudwatch_namespace: None,
+            cloudwatch_region: None,
+            dogstatsd: None,
+            every: Duration::from_mins(1),
+        }
+    }
 }

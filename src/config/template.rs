@@ -230,6 +230,36 @@ stores = ["east", "west"]
 # url = "${WEBHOOK_URL}"
 # secret = "${WEBHOOK_SECRET}"
 
+# [channel.events]
+# kind = "datadog"
+# api_key = "${DATADOG_API_KEY}"
+# [channel.cluster]
+# kind = "alertmanager"
+# url = "https://alertmanager.example.com"
+# token = "${ALERTMANAGER_TOKEN}"
+
+# Which alerts go to which channels (default: all alerts to all channels). Every route that fits
+# counts; an alert that fits none goes to all channels.
+# [route.page]
+# severity = ["critical"]
+# channels = ["oncall", "team", "mail"]
+# [route.rest]
+# severity = ["info", "warning"]
+# keys = ["*"]
+# channels = ["team"]
+
+# [alerts]
+# Between reminders of a trouble that lasts and that nobody has taken on (default: "4h").
+# remind = "4h"
+
+# Where metrics go, besides the runner's /metrics (default: nowhere).
+# [metrics]
+# textfile = "/var/lib/node_exporter/textfile_collector/drctl.prom"
+# cloudwatch_namespace = "drctl"
+# cloudwatch_region = "us-west-2"
+# dogstatsd = "127.0.0.1:8125"
+# every = "1min"
+
 # A page for people, metrics, and the intake of alerts, served by `drctl runner` and `drctl web`
 # (default: nothing is served). Beyond loopback it needs a token or certificates.
 # [web]
@@ -252,6 +282,7 @@ stores = ["east", "west"]
 # kind = "sns"
 # topics = ["arn:aws:sns:us-west-2:111122223333:dr-alarms"]
 # match = { alarm = "petforce-*-down" }
+
 # What `drctl runner` does by itself, and when: "hourly", or five fields of cron in a time zone. A
 # snapshot is as old as the moment that it shows: to stay within an objective of 1 h, take one every
 # 30 minutes.

@@ -9,6 +9,7 @@ mod job;
 mod learned;
 mod lsn;
 mod manifest;
+mod metric;
 mod part;
 mod span;
 
@@ -24,6 +25,7 @@ pub use manifest::{
     Extension, LargeObjects, LeftOut, Manifest, MaterializedView, Role, RowFormat, SchemaArchive,
     Sequence, Source, Table, TableName, Totals,
 };
+pub use metric::{Family, Sample, Unit};
 pub use part::{BasePart, Part, PartList, PartName};
 pub use span::Span;
 

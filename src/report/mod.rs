@@ -4,6 +4,7 @@ mod html;
 mod left;
 mod loss;
 mod markdown;
+pub mod metrics;
 mod run;
 pub mod status;
 mod timeline;

@@ -16,6 +16,7 @@ mod fingerprint;
 mod home;
 mod journey;
 mod lab_works;
+mod monitoring;
 mod net;
 mod order;
 mod postgres_connect;

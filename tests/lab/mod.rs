@@ -8,6 +8,7 @@
 // Not every test binary uses every part.
 #![allow(dead_code, unused_imports)]
 
+mod alertmanager;
 mod app;
 mod background;
 mod calls;
@@ -45,6 +46,7 @@ mod world;
 mod writer;
 mod xml;
 
+pub use alertmanager::Alertmanager;
 pub use background::runtime;
 pub use calls::Api;
 pub use command::{Ran, drctl, run};

@@ -1,6 +1,7 @@
 //! AWS: clients that lean on no other region, and the actions of each service.
 
 mod clients;
+mod cloudwatch;
 mod ecs;
 mod elb;
 mod failure;
@@ -11,6 +12,7 @@ mod sns;
 mod waiting;
 
 pub use clients::{Clients, GLOBAL};
+pub use cloudwatch::put_metrics;
 pub use identity::identity;
 pub use sns::SnsMessage;
 

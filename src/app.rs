@@ -1,6 +1,10 @@
 //! The composition root: makes stores, keys and requests from a configuration. The only place that
 //! names concrete adapters.
 
+mod drill;
+
+pub use drill::{Drilled, RestoreDrill};
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

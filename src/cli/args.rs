@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::drill_args::Drill;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use crate::integrity::verify::Depth;
@@ -33,6 +34,7 @@ pub enum Command {
     Show(Show),
     Verify(Verify),
     Restore(Restore),
+    Drill(Drill),
     Copy(Copy),
     Prune(Prune),
     Runbook(Runbook),
@@ -61,6 +63,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Restore(_) => "restore",
+            Self::Drill(_) => "drill",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",
             Self::Runbook(_) => "runbook",

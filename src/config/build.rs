@@ -7,6 +7,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::build_channel::channel;
 use super::build_database::database;
+use super::build_drill::drill;
 use super::build_failover::{aws, failover, objectives, vars};
 use super::build_store::store;
 use super::document::Document;
@@ -62,6 +63,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     let channels = named(doc, root, "channel", keys::CHANNEL, channel);
     let objectives = objectives(doc, root);
     let failover = failover(doc, root, &store_names);
+    let target_names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
+    let drill = drill(doc, root, &target_names);
     let vars = vars(doc, root);
     for (list, what) in [(stores.is_empty(), "store"), (databases.is_empty(), "database")] {
         if list && !root.has(what) {
@@ -85,6 +88,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         targets,
         objectives,
         failover,
+        drill,
         aws,
         channels,
         vars,

@@ -3,6 +3,7 @@
 mod build;
 mod build_channel;
 mod build_database;
+mod build_drill;
 mod build_failover;
 mod build_store;
 mod crosscheck;
@@ -26,9 +27,9 @@ pub use nearest::nearest;
 pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
-    AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig, FailoverConfig,
-    Keep, Objectives, Profile, Regions, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
-    Unresolved,
+    AppConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig,
+    DatabaseDrill, DrillConfig, FailoverConfig, Keep, Objectives, Profile, Regions, ServerConfig,
+    Sse, StoreConfig, StoreUrl, TargetConfig, Unresolved,
 };
 pub use template::{Form, template, write_new};
 

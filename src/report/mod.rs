@@ -1,5 +1,6 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
+mod drill;
 mod html;
 mod left;
 mod loss;
@@ -9,6 +10,7 @@ pub mod status;
 mod timeline;
 mod words;
 
+pub use drill::{html as drill_html, markdown as drill_markdown};
 pub use html::html;
 pub use loss::{Amount, Loss};
 pub use markdown::markdown;

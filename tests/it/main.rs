@@ -10,6 +10,7 @@ mod change_detection_conditions;
 mod change_detection_history;
 mod crash;
 mod doctor;
+mod drill;
 mod failover;
 mod fingerprint;
 mod home;

@@ -125,12 +125,7 @@ impl App {
     }
 
     /// Puts the report into every store that takes it. Until then the record of this machine stays.
-    async fn reported(
-        &self,
-        account: Account,
-        id: &DrillId,
-        records: &Records,
-    ) -> Result<Drilled> {
+    async fn reported(&self, account: Account, id: &DrillId, records: &Records) -> Result<Drilled> {
         let files: [(&str, Bytes); 2] = [
             ("report.html", report::drill_html(&account).into()),
             ("report.md", report::drill_markdown(&account).into()),
@@ -234,7 +229,7 @@ impl App {
             let info = Conninfo::parse(&self.config.target(name).ok()?.url).ok()?;
             Some((name.to_owned(), info))
         });
-        Grounds { targets: targets.collect(), instances: None }
+        Grounds { targets: targets.collect() }
     }
 
     /// What there is to restore, and the stores, those that do not answer at once at the end: a

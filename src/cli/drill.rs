@@ -133,9 +133,7 @@ fn told(account: &Account) -> String {
     let rows: Vec<Vec<String>> = account
         .checks
         .iter()
-        .map(|c| {
-            vec![format!("  {}", c.name), c.standing.as_str().to_owned(), c.said.clone()]
-        })
+        .map(|c| vec![format!("  {}", c.name), c.standing.as_str().to_owned(), c.said.clone()])
         .collect();
     text.push_str(&render::columns(&rows, &[]));
     for check in account.checks.iter().filter(|c| !c.details.is_empty()) {
@@ -222,7 +220,9 @@ async fn list(app: &App, limit: usize) -> Result<Done> {
         text.push_str("no drills yet\n");
     }
     for (store, why) in &away {
-        text.push_str(&format!("Store `{store}` cannot be asked, so drills may be missing: {why}\n"));
+        text.push_str(&format!(
+            "Store `{store}` cannot be asked, so drills may be missing: {why}\n"
+        ));
     }
     let code = match unread || !away.is_empty() {
         true => Kind::Unverified.exit_code(),

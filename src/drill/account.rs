@@ -127,9 +127,9 @@ pub struct Chosen {
 /// Where a drill took place.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ScratchFacts {
-    /// `embedded`, `database`, `instance` or `regions`.
+    /// `embedded` or `database`.
     pub kind: String,
-    /// Where, for people; never holds a secret.
+    /// For people; never holds a secret.
     pub place: String,
     pub server_version: Option<String>,
     /// Roles that were made without login, because the snapshot names them.

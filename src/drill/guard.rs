@@ -62,7 +62,9 @@ pub async fn check(
         }
         if target.shares_credentials(info) {
             let user = target.user();
-            return refused(format!("it would be reached as `{user}`, with the credentials of {what}"));
+            return refused(format!(
+                "it would be reached as `{user}`, with the credentials of {what}"
+            ));
         }
     }
     let ours = catalog::server(session).await?;
@@ -96,24 +98,6 @@ pub async fn check(
         )));
     }
     Ok(uncompared)
-}
-
-/// Refuses a server whose identity is that of production or of the snapshot's source.
-pub async fn must_differ(
-    server: &catalog::Server,
-    production: &[Production],
-    manifest: &Manifest,
-) -> Result<()> {
-    let Some(ours) = server.system_identifier.as_deref() else { return Ok(()) };
-    let mut same = manifest.source.system_identifier.as_deref() == Some(ours);
-    for info in production.iter().filter_map(|p| p.info.as_ref()) {
-        same |= identify(info).await.as_deref() == Some(ours);
-    }
-    match same {
-        false => Ok(()),
-        true => Err(Error::new(Kind::Failed, "the server made for the drill is production's")
-            .hint("nothing was written there; see how the instance was made")),
-    }
 }
 
 /// Why two connection strings lead to the same server; none: as far as addresses tell, they do not.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use super::account::{Account, Earlier, FORMAT, Phase, Rehearsal, Regression};
+use super::account::{Account, Earlier, FORMAT, Phase, Regression, Rehearsal};
 use super::record::{BEGAN, Began, CLEARED, Cleared, REPORT};
 use crate::error::{Attempt as _, Error, Kind, Result};
 use crate::integrity::seal::{self, Keys};
@@ -34,11 +34,7 @@ pub struct Document {
 }
 
 /// The sealed bytes of a report and of the files that show it.
-pub fn seal_report(
-    account: &Account,
-    files: &[(&str, Bytes)],
-    keys: &Keys,
-) -> Result<Bytes> {
+pub fn seal_report(account: &Account, files: &[(&str, Bytes)], keys: &Keys) -> Result<Bytes> {
     let digest = |(name, bytes): &(&str, Bytes)| ((*name).to_owned(), Digest::of(bytes));
     let files = files.iter().map(digest).collect();
     let document = Document { format: FORMAT, account: account.clone(), files };

@@ -168,11 +168,6 @@ pub(super) async fn clear_scratch(
                 false => Err(Error::new(Kind::Failed, format!("left: {}", left.join("; ")))),
             }
         }
-        Scratch::Instance { region, name } => {
-            super::processes::end(id, None).await?;
-            grounds.instances()?.remove(id, region, name).await
-        }
-        Scratch::Regions { .. } => Ok(Vec::new()),
     }
 }
 

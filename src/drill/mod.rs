@@ -29,4 +29,4 @@ pub use leftovers::{Leftover, clear, find, lease_name, record_of};
 pub use processes::MARK;
 pub use record::{Began, CLEARED, Cleared, REPORT, Records, Scratch};
 pub use rehearsal::{Request, restore};
-pub use scratch::{Applications, Ground, Grounds, Instances};
+pub use scratch::{Applications, Ground, Grounds};

@@ -27,10 +27,6 @@ pub enum Scratch {
     Embedded { host: String, folder: PathBuf },
     /// A database on the server of a target.
     Database { target: String, name: String },
-    /// An RDS instance made for the drill.
-    Instance { region: String, name: String },
-    /// Regions that are rehearsed in; nothing is made.
-    Regions { from: String, to: String },
 }
 
 impl Scratch {
@@ -38,8 +34,6 @@ impl Scratch {
         match self {
             Self::Embedded { .. } => "embedded",
             Self::Database { .. } => "database",
-            Self::Instance { .. } => "instance",
-            Self::Regions { .. } => "regions",
         }
     }
 
@@ -52,8 +46,6 @@ impl Scratch {
             Self::Database { target, name } => {
                 format!("database `{name}` on the server of target `{target}`")
             }
-            Self::Instance { region, name } => format!("RDS instance `{name}` in {region}"),
-            Self::Regions { from, to } => format!("from {from} to {to}"),
         }
     }
 }

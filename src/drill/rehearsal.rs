@@ -72,9 +72,6 @@ impl Request {
             Ground::Server { target } => {
                 Scratch::Database { target: target.clone(), name: staging::name(&self.id) }
             }
-            Ground::Instance { region, .. } => {
-                Scratch::Instance { region: region.clone(), name: format!("drctl-{}", self.id) }
-            }
         }
     }
 }
@@ -134,21 +131,15 @@ pub async fn restore(request: &Request, stop: impl Future<Output = Error>) -> Re
     };
     let failure = ended.err();
     let phase = failure.as_ref().map(|_| clock.fail());
-    let teardown = clock
-        .phase("tear down", false, tear_down(request, began, &records, &mut progress))
-        .await;
+    let teardown =
+        clock.phase("tear down", false, tear_down(request, began, &records, &mut progress)).await;
     let failure = failure.map(|e| (e, phase.unwrap_or_default()));
     Ok(told(request, &clock, Some(&material), progress, failure, teardown).await)
 }
 
 async fn material(request: &Request) -> Result<Material> {
-    let shelved = choose(
-        &request.shelf,
-        &request.choice,
-        request.drill.window,
-        request.now,
-        request.random,
-    )?;
+    let shelved =
+        choose(&request.shelf, &request.choice, request.drill.window, request.now, request.random)?;
     let name = &request.config.name;
     let (store, manifest) = shelf::manifest(&request.stores, &request.keys, name, shelved).await?;
     Ok(Material { manifest, stores: request.stores.clone(), store })
@@ -273,17 +264,14 @@ async fn told(
 
 /// The objectives against what was measured. The RPO is kept by the newest snapshot, so a drill of an
 /// older one says nothing about it.
-fn objectives(
-    request: &Request,
-    phases: &[super::account::Phase],
-    recovered: bool,
-) -> Objectives {
+fn objectives(request: &Request, phases: &[super::account::Phase], recovered: bool) -> Objectives {
     let rto_seconds = request.objectives.rto.as_secs_f64();
     let rpo_seconds = request.objectives.rpo.as_secs_f64();
     let recovery_seconds = recovered.then(|| recovery(phases));
-    let age = request.shelf.latest().map(|newest| {
-        ((request.now - newest.taken()).num_milliseconds() as f64 / 1000.0).max(0.0)
-    });
+    let age = request
+        .shelf
+        .latest()
+        .map(|newest| ((request.now - newest.taken()).num_milliseconds() as f64 / 1000.0).max(0.0));
     Objectives {
         rto_seconds,
         rpo_seconds,

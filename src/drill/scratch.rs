@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::config::AppConfig;
 use crate::error::{Error, Kind, Result};
-use crate::model::{DrillId, Manifest};
 use crate::postgres::Conninfo;
 
 /// The kind of place that a drill is to use.
@@ -23,18 +21,6 @@ pub enum Ground {
     },
     /// A database on the server of a target.
     Server { target: String },
-    /// An instance made from the template of a target.
-    Instance { target: String, region: String },
-}
-
-/// Makes and removes database instances that cost money.
-#[async_trait]
-pub trait Instances: Send + Sync {
-    /// Makes the instance of a drill, marked with its id, and waits until it can be reached.
-    async fn make(&self, id: &DrillId, target: &str, manifest: &Manifest) -> Result<Conninfo>;
-
-    /// Removes every instance that is marked with the drill's id, and gives what was removed.
-    async fn remove(&self, id: &DrillId, region: &str, name: &str) -> Result<Vec<String>>;
 }
 
 /// Starts an application and asks whether it serves.
@@ -49,7 +35,6 @@ pub trait Applications: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Grounds {
     pub targets: BTreeMap<String, Conninfo>,
-    pub instances: Option<Arc<dyn Instances>>,
 }
 
 impl Grounds {
@@ -57,13 +42,6 @@ impl Grounds {
         self.targets.get(name).ok_or_else(|| {
             Error::new(Kind::Usage, format!("target `{name}` is not to be had here"))
                 .hint(format!("add [target.{name}], or give the secret that it needs"))
-        })
-    }
-
-    pub fn instances(&self) -> Result<&Arc<dyn Instances>> {
-        self.instances.as_ref().ok_or_else(|| {
-            Error::new(Kind::Usage, "no instances can be made or removed here")
-                .hint("give AWS credentials for the region of the drill")
         })
     }
 }

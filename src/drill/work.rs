@@ -11,11 +11,11 @@ use super::embedded::{Embedded, Programs, User, Wishes};
 use super::record::{ROLES, Records, Roles as RoleRecord, json};
 use super::rehearsal::Request;
 use super::scratch::Ground;
-use super::{application, guard, staging};
+use super::{application, staging};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::history::Which;
-use crate::integrity::verify::{Depth, Sample, VerifyRequest, verify};
 use crate::integrity::verified::Verdict;
+use crate::integrity::verify::{Depth, Sample, VerifyRequest, verify};
 use crate::model::Manifest;
 use crate::postgres::Conninfo;
 use crate::restore::{self, Proof, RestoreRequest, Roles};
@@ -167,15 +167,6 @@ async fn make(
             // It was judged before the record was written.
             Ok((request.grounds.target(target)?.with_database(&name), None, Vec::new()))
         }
-        Ground::Instance { target, .. } => {
-            let instances = request.grounds.instances()?;
-            let info = instances.make(&request.id, target, manifest).await?;
-            let session = staging::beside(&info).await?;
-            let identity = crate::postgres::catalog::server(&session).await?;
-            session.close().await;
-            guard::must_differ(&identity, &request.production, manifest).await?;
-            Ok((info.with_database(&name), None, Vec::new()))
-        }
     }
 }
 
@@ -220,11 +211,7 @@ fn restore_request(request: &Request, material: &Material, target: &Conninfo) ->
 }
 
 /// The roles that the restore will make outlive its database, so they are written down before.
-async fn note_roles(
-    request: &Request,
-    records: &Records,
-    restore: &RestoreRequest,
-) -> Result<()> {
+async fn note_roles(request: &Request, records: &Records, restore: &RestoreRequest) -> Result<()> {
     let names = restore::plan(restore).await?.missing_roles;
     if !names.is_empty() {
         records.put(&request.id, ROLES, json(&RoleRecord { names })?).await?;

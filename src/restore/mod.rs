@@ -36,8 +36,8 @@ use crate::model::{Event, Level, Table, TableName};
 
 pub use self::proof::prove;
 pub use self::request::{
-    Allow, Course, Difference, ExtensionGap, PlannedTable, Proof, Refusal, RestorePlan, RestoreRequest,
-    Restored, Roles, Skipped,
+    Allow, Course, Difference, ExtensionGap, PlannedTable, Proof, Refusal, RestorePlan,
+    RestoreRequest, Restored, Roles, Skipped,
 };
 
 /// Memory that index builds may take, all of them together.
@@ -68,7 +68,8 @@ pub async fn restore(request: &RestoreRequest) -> Result<Restored> {
 }
 
 async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Restored> {
-    let Prepared { plan, target, archive, objects, with_tablespaces, there, passed_over, lost } = prepared;
+    let Prepared { plan, target, archive, objects, with_tablespaces, there, passed_over, lost } =
+        prepared;
     let manifest = &request.manifest;
     let everything = request.tables.is_empty();
     let mut phases = Phases::new(request);

@@ -37,9 +37,9 @@ fn left_in(folder: &Path) -> Vec<String> {
     let mut left: Vec<String> = entries.filter(|n| n.starts_with("drctl-d")).collect();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let cwd = std::fs::read_link(entry.path().join("cwd"));
-        if cwd.is_ok_and(|cwd| {
-            cwd.starts_with(folder) && cwd.to_string_lossy().contains("/drctl-d")
-        }) {
+        if cwd
+            .is_ok_and(|cwd| cwd.starts_with(folder) && cwd.to_string_lossy().contains("/drctl-d"))
+        {
             left.push(format!("process {}", name(entry)));
         }
     }
@@ -121,7 +121,10 @@ fn what_is_damaged_unsigned_too_old_or_too_large_fails_and_leaves_nothing() {
     let short = drill_table(&home) + "window = \"1h\"\n";
     home.write(&url, &short);
     let ids = home.json(&["list"], 0)["snapshots"][0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(home.json(&["drill", "restore", "--snapshot", &ids], 0)["drill"]["outcome"], "passed");
+    assert_eq!(
+        home.json(&["drill", "restore", "--snapshot", &ids], 0)["drill"]["outcome"],
+        "passed"
+    );
     home.run(&["drill", "restore", "--snapshot", "20200101T000000Z-000000"], 2);
 
     // No room for a server: a small disk.
@@ -164,7 +167,10 @@ fn what_is_damaged_unsigned_too_old_or_too_large_fails_and_leaves_nothing() {
     home.east.put(&part, &bytes);
     let drill = home.json(&["drill", "restore", "--store", "east"], 3)["drill"].clone();
     assert_eq!(drill["outcome"], "different");
-    assert_eq!(home.json(&["drill", "restore", "--store", "west"], 0)["drill"]["outcome"], "passed");
+    assert_eq!(
+        home.json(&["drill", "restore", "--store", "west"], 0)["drill"]["outcome"],
+        "passed"
+    );
     clean();
 }
 

@@ -63,7 +63,10 @@ async fn constraints(session: &Session) -> Result<Finding> {
         0 => Finding::new(Standing::Passed, format!("all {all} are valid")),
         n => Finding::new(
             Standing::Noted,
-            format!("{} of {all} are valid; {n} are not valid in the source either", all - n as u64),
+            format!(
+                "{} of {all} are valid; {n} are not valid in the source either",
+                all - n as u64
+            ),
         )
         .details(notes),
     })
@@ -124,9 +127,13 @@ async fn sequences(session: &Session) -> Result<Finding> {
         }
     }
     Ok(match behind.len() {
-        0 => Finding::new(Standing::Passed, format!("none of {} is behind its column", owned.len())),
-        n => Finding::new(Standing::Noted, format!("{n} are behind their columns, as in the source"))
-            .details(behind),
+        0 => {
+            Finding::new(Standing::Passed, format!("none of {} is behind its column", owned.len()))
+        }
+        n => {
+            Finding::new(Standing::Noted, format!("{n} are behind their columns, as in the source"))
+                .details(behind)
+        }
     })
 }
 
@@ -146,8 +153,10 @@ async fn extensions(session: &Session, subject: &Subject<'_>) -> Result<Finding>
     for extension in &wanted {
         match there.get(&extension.name) {
             Some(version) if *version == extension.version => {}
-            Some(version) => others
-                .push(format!("{} is {version}, in the source {}", extension.name, extension.version)),
+            Some(version) => others.push(format!(
+                "{} is {version}, in the source {}",
+                extension.name, extension.version
+            )),
             None if subject.allowed.contains(&extension.name) => {
                 others.push(format!("{} is passed over", extension.name));
             }
@@ -155,9 +164,7 @@ async fn extensions(session: &Session, subject: &Subject<'_>) -> Result<Finding>
         }
     }
     Ok(match (lacking.is_empty(), others.is_empty()) {
-        (true, true) => {
-            Finding::new(Standing::Passed, format!("all {} are there", wanted.len()))
-        }
+        (true, true) => Finding::new(Standing::Passed, format!("all {} are there", wanted.len())),
         (true, false) => Finding::new(
             Standing::Noted,
             format!("{} of {} as in the source", wanted.len() - others.len(), wanted.len()),

@@ -123,9 +123,9 @@ impl Embedded {
     /// A URL for programs that know TCP alone; none where it does not listen there.
     pub fn url(&self, database: &str) -> Option<String> {
         let password = &self.password;
-        self.wishes.loopback.then(|| {
-            format!("postgresql://postgres:{password}@127.0.0.1:{}/{database}", self.port)
-        })
+        self.wishes
+            .loopback
+            .then(|| format!("postgresql://postgres:{password}@127.0.0.1:{}/{database}", self.port))
     }
 
     /// The command line by which people reach it.
@@ -170,7 +170,9 @@ impl Embedded {
         // The folder is named by the drill; whatever a record says, no other is removed.
         if folder.file_name() != Some(format!("drctl-{id}").as_ref()) {
             let what = format!("{} is no folder of drill {id}", folder.display());
-            return Err(Error::new(Kind::Failed, what).hint("remove it by hand if it is not needed"));
+            return Err(
+                Error::new(Kind::Failed, what).hint("remove it by hand if it is not needed")
+            );
         }
         match fs::remove_dir_all(folder) {
             Ok(()) => removed.push(format!("folder {}", folder.display())),
@@ -228,7 +230,8 @@ impl Wishes {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let error = Error::new(Kind::Program, what()).caused_by(format!("{}: {said}", output.status));
+        let error =
+            Error::new(Kind::Program, what()).caused_by(format!("{}: {said}", output.status));
         Err(match said.contains("ermission denied") {
             true => error.hint(format!(
                 "the user of the server must be able to reach {}: set `folder` in [drill] to one \
@@ -242,7 +245,8 @@ impl Wishes {
     fn write_settings(&self, loopback: Option<u16>) -> Result<()> {
         let path = self.folder.join("data/postgresql.auto.conf");
         let means = Means { memory_bytes: memory(), jobs: self.jobs, loopback };
-        fs::write(&path, settings(means)).attempt(Kind::Failed, || format!("write {}", path.display()))
+        fs::write(&path, settings(means))
+            .attempt(Kind::Failed, || format!("write {}", path.display()))
     }
 
     fn launch(&self, port: u16, password: &str) -> Result<Embedded> {

@@ -77,10 +77,7 @@ async fn serves(url: &str) -> Result<String> {
             let status = answer.status().as_u16();
             let body = answer.text().await.unwrap_or_default();
             let seconds = began.elapsed().as_secs_f64();
-            return Ok(format!(
-                "status {status} after {seconds:.1} s: {}",
-                http::excerpt(&body)
-            ));
+            return Ok(format!("status {status} after {seconds:.1} s: {}", http::excerpt(&body)));
         }
         tokio::time::sleep(AGAIN).await;
     }

@@ -89,7 +89,11 @@ fn figures(account: &Account) -> Markup {
     let o = &account.objectives;
     let none = || "none".to_owned();
     let checks = account.checks.len();
-    let well = account.checks.iter().filter(|c| !matches!(c.standing, Standing::Failed | Standing::Unknown)).count();
+    let well = account
+        .checks
+        .iter()
+        .filter(|c| !matches!(c.standing, Standing::Failed | Standing::Unknown))
+        .count();
     let left = !matches!(account.teardown, Teardown::Clean { .. });
     page! {
         section .figures {

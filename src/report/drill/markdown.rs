@@ -50,7 +50,9 @@ pub fn markdown(account: &Account) -> String {
             text.push_str(&format!("\nNext: {}\n", plain(hint)));
         }
     }
-    text.push_str("\n## Checks\n\n| check | | what was found | took |\n| --- | --- | --- | ---: |\n");
+    text.push_str(
+        "\n## Checks\n\n| check | | what was found | took |\n| --- | --- | --- | ---: |\n",
+    );
     for check in &account.checks {
         let details: String = check.details.iter().map(|d| format!("<br>{}", cell(d))).collect();
         text.push_str(&format!(

@@ -126,11 +126,7 @@ fn failed() -> Account {
             error: "verify snapshot x: part of <script>alert(1)</script> is damaged".to_owned(),
             hint: Some("`drctl repair petforce`".to_owned()),
         }),
-        objectives: Objectives {
-            recovery_seconds: None,
-            rto_kept: None,
-            ..specimen().objectives
-        },
+        objectives: Objectives { recovery_seconds: None, rto_kept: None, ..specimen().objectives },
         checks: Vec::new(),
         ..specimen()
     }

@@ -4,12 +4,15 @@ mod action_help;
 mod approve;
 mod args;
 mod carrying;
+#[cfg(test)]
+mod carrying_tests;
 mod completions;
 mod copy;
 mod doctor;
 mod drill;
 mod drill_args;
 mod failover;
+mod foreseeing;
 mod init;
 mod interrupt;
 mod list;

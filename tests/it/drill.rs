@@ -26,6 +26,11 @@ fn home(server: &Postgres, more: &str) -> (Home, String) {
     (home, url)
 }
 
+/// For servers whose programs are in no usual place.
+fn programs_of(server: &Postgres) -> String {
+    format!("pg_bin = \"{}\"\n", server.bin_dir().display())
+}
+
 fn drill_table(home: &Home) -> String {
     format!("[drill]\nfolder = \"{}\"\n", home.folder.path().display())
 }
@@ -202,14 +207,17 @@ fn a_staging_server_is_used_and_production_is_refused_whatever_is_configured() {
              CREATE EXTENSION IF NOT EXISTS adminpack"
         ),
     );
-    home.write(&url, "");
+    home.write(&url, &programs_of(staged));
     home.snapshot();
     let (_, good) = staging(staged, true);
     let (_, unmarked) = staging(staged, false);
     let (_, same) = staging(production, true);
     let by_name = same.replace("127.0.0.1", "localhost");
     let target = |url: &str, more: &str| {
-        format!("[target.staging]\nurl = \"{url}\"\n[drill]\ntarget = \"staging\"\n{more}")
+        let programs = programs_of(staged);
+        format!(
+            "{programs}[target.staging]\nurl = \"{url}\"\n[drill]\ntarget = \"staging\"\n{more}"
+        )
     };
     for (text, why) in [
         (&same, "both are at 127.0.0.1"),
@@ -239,10 +247,11 @@ fn a_staging_server_is_used_and_production_is_refused_whatever_is_configured() {
 
 #[test]
 fn a_staging_server_that_is_too_old_fails_the_drill() {
-    let (home, url) = home(shared_pg18(), "");
+    let programs = programs_of(shared_pg18());
+    let (home, url) = home(shared_pg18(), &programs);
     home.snapshot();
     let (_, old) = staging(shared_pg16(), true);
-    home.write(&url, &format!("[target.old]\nurl = \"{old}\"\n"));
+    home.write(&url, &format!("{programs}[target.old]\nurl = \"{old}\"\n"));
     let drill = home.json(&["drill", "restore", "--into", "old"], 1)["drill"].clone();
     let why = drill["failure"]["error"].as_str().unwrap();
     assert!(why.contains("runs PostgreSQL 16"), "{why}");
@@ -257,7 +266,8 @@ fn what_a_killed_drill_left_is_gone_after_the_next_one() {
     let owner = unique("owner");
     let db = url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
     shared_pg15().psql(&db, &format!("CREATE ROLE {owner}; ALTER TABLE visits OWNER TO {owner}"));
-    home.write(&url, &format!("[target.staging]\nurl = \"{staging_url}\"\n{}", drill_table(&home)));
+    let target = format!("[target.staging]\nurl = \"{staging_url}\"\n");
+    home.write(&url, &(programs_of(&staged) + &target + &drill_table(&home)));
     home.snapshot();
     for into in ["embedded", "staging"] {
         let args = ["drill", "restore", "--json", "--into", into];

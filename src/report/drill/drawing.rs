@@ -122,7 +122,7 @@ fn n(value: f64) -> String {
 fn tick(seconds: f64) -> String {
     match seconds {
         0.0 => "0".to_owned(),
-        s if s < 1.0 => format!("{s:.1}s"),
+        s if s < 60.0 && (s - s.round()).abs() > 0.01 => format!("{s:.1}s"),
         s if s < 60.0 => format!("{s:.0}s"),
         s if s % 60.0 == 0.0 => format!("{:.0}m", s / 60.0),
         s => format!("{}:{:02}", (s / 60.0) as u64, (s % 60.0) as u64),

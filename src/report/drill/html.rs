@@ -77,7 +77,7 @@ pub fn html(account: &Account) -> String {
                 footer {
                     p { "Drill " code { (account.id) } " by " (account.operator) ", written by "
                         (account.program) ". The sealed report beside this page holds its SHA-256: "
-                        code { "drctl drill show " (account.id) } " proves both." }
+                        code { "drctl drill report " (account.id) " --out DIR" } " proves both." }
                 }
             }
         }

@@ -119,15 +119,14 @@ fn what_is_damaged_unsigned_too_old_or_too_large_fails_and_leaves_nothing() {
     let server = shared_pg15();
     let (home, url) = home(server, "");
     home.write(&url, &drill_table(&home));
-    home.snapshot();
+    let id = home.snapshot();
     let clean = || assert_eq!(left_in(home.folder.path()), Vec::<String>::new());
 
     // The window is over.
     let short = drill_table(&home) + "window = \"1h\"\n";
     home.write(&url, &short);
-    let ids = home.json(&["list"], 0)["snapshots"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(
-        home.json(&["drill", "restore", "--snapshot", &ids], 0)["drill"]["outcome"],
+        home.json(&["drill", "restore", "--snapshot", &id], 0)["drill"]["outcome"],
         "passed"
     );
     home.run(&["drill", "restore", "--snapshot", "20200101T000000Z-000000"], 2);
@@ -162,7 +161,7 @@ fn what_is_damaged_unsigned_too_old_or_too_large_fails_and_leaves_nothing() {
     key("k.pub", &["pkey", "-in", &private, "-pubout", "-out"]);
     let trust = format!("[signing]\ntrusted_keys = [\"file:{}\"]\n", public.display());
     home.write(&url, &(drill_table(&home) + &trust));
-    home.run(&["drill", "restore", "--snapshot", &ids], 4);
+    home.run(&["drill", "restore", "--snapshot", &id], 4);
 
     // Damage in the store that is asked.
     home.write(&url, &drill_table(&home));
@@ -273,7 +272,7 @@ fn what_a_killed_drill_left_is_gone_after_the_next_one() {
         let args = ["drill", "restore", "--json", "--into", into];
         let whole = home.run(&args, 0).events().len();
         // Spread over the events of a whole drill; a kill after the last one finds it ended.
-        for nth in (1..whole).step_by((whole / 9).max(1)) {
+        for nth in (1..whole).step_by((whole / 5).max(1)) {
             let mut child = home.command(&args).stdout(Stdio::piped()).spawn().unwrap();
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             for _ in 0..nth {

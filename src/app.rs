@@ -5,6 +5,9 @@ mod serving;
 pub mod child;
 mod scheduling;
 mod telling;
+mod drill;
+
+pub use drill::{Drilled, RestoreDrill};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,8 @@ pub mod snapshot;
 
 pub mod restore;
 
+pub mod drill;
+
 pub mod providers;
 
 pub mod runbook;

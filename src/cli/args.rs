@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::alert_args::Alerts;
+use super::drill_args::Drill;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use super::web::Web;
@@ -37,6 +38,7 @@ pub enum Command {
     Show(Show),
     Verify(Verify),
     Restore(Restore),
+    Drill(Drill),
     Copy(Copy),
     Prune(Prune),
     Runbook(Runbook),
@@ -69,6 +71,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Restore(_) => "restore",
+            Self::Drill(_) => "drill",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",
             Self::Runbook(_) => "runbook",

@@ -11,6 +11,8 @@ mod carrying_tests;
 mod completions;
 mod copy;
 mod doctor;
+mod drill;
+mod drill_args;
 mod failover;
 mod foreseeing;
 mod init;
@@ -88,7 +90,8 @@ pub fn main() -> ExitCode {
                 | Command::Resume(_)
                 | Command::Abort(_)
                 | Command::Runner(_)
-                | Command::Takeover(_) => run(cli).await,
+                | Command::Takeover(_)
+                | Command::Drill(_) => run(cli).await,
                 // Watching ends so.
                 Command::Status(args) if args.watch.is_some() => run(cli).await,
                 Command::Web(_) => run(cli).await,
@@ -177,6 +180,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Show(args) => show::run(&cli, args).await,
         Command::Verify(args) => verify::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
+        Command::Drill(args) => drill::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,
         Command::Runbook(args) => runbook::run(&cli, args),

@@ -74,7 +74,7 @@ fn text(status: &Status, why: &[String], terms: &Terms) -> String {
     }
     screen.0.push('\n');
     screen.line("preflight  ", &preflight(status));
-    screen.line("drill      ", "none yet");
+    screen.line("drill      ", &drill(status));
     match &status.open_runs {
         Learned::Unknown(why) => screen.line("runs       ", &format!("unknown: {why}")),
         Learned::Known(runs) if runs.is_empty() => screen.line("runs       ", "none open"),
@@ -208,6 +208,21 @@ fn preflight(status: &Status) -> String {
             .collect();
             let found = if found.is_empty() { "all ready".to_owned() } else { found.join(", ") };
             format!("{runbook}: {age} ago, {found}")
+        }
+    }
+}
+
+fn drill(status: &Status) -> String {
+    match &status.drill {
+        Learned::Unknown(why) => format!("unknown: {why}"),
+        Learned::Known(None) => "none yet".to_owned(),
+        Learned::Known(Some(last)) => {
+            let age = span((status.at - last.at).num_seconds() as f64);
+            let recovery = match last.recovery_seconds {
+                Some(seconds) => format!("recovery time {}", span(seconds)),
+                None => "not recovered".to_owned(),
+            };
+            format!("{}: {age} ago, {}, {recovery}", last.what, last.outcome.as_str())
         }
     }
 }

@@ -8,6 +8,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use super::build_alerts::{alerts, metrics, route};
 use super::build_channel::channel;
 use super::build_database::database;
+use super::build_drill::drill;
 use super::build_failover::{aws, failover, objectives, vars};
 use super::build_job::{jobs, runner};
 use super::build_store::store;
@@ -71,6 +72,8 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     let metrics = metrics(doc, root);
     let objectives = objectives(doc, root);
     let failover = failover(doc, root, &store_names);
+    let target_names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
+    let drill = drill(doc, root, &target_names);
     let vars = vars(doc, root);
     for (list, what) in [(stores.is_empty(), "store"), (databases.is_empty(), "database")] {
         if list && !root.has(what) {
@@ -99,6 +102,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         targets,
         objectives,
         failover,
+        drill,
         aws,
         channels,
         web,

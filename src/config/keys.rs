@@ -37,10 +37,15 @@ pub(super) const DATABASE: &[&str] = &[
     "stable_types",
     "pg_bin",
     "server",
+    "drill",
 ];
 pub(super) const KEEP: &[&str] = &["hourly", "daily", "weekly", "monthly"];
 pub(super) const SERVER: &[&str] = &["url", "rds_instance"];
 pub(super) const TARGET: &[&str] = &["url"];
+pub(super) const DATABASE_DRILL: &[&str] = &["assert", "app"];
+pub(super) const APP: &[&str] = &["command", "url", "env", "dir", "timeout"];
+pub(super) const DRILL: &[&str] =
+    &["target", "window", "folder", "user", "pg_bin", "without_extensions", "timeout"];
 pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
 pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age", "auto"];
 pub(super) const AUTO: &[&str] = &["quorum", "for", "epoch", "max_loss"];
@@ -78,6 +83,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("signing", SIGNING),
     ("objectives", OBJECTIVES),
     ("failover", FAILOVER),
+    ("drill", DRILL),
     ("aws", AWS),
     ("channel", CHANNEL),
     ("route", ROUTE),

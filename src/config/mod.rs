@@ -4,6 +4,7 @@ mod build;
 mod build_alerts;
 mod build_channel;
 mod build_database;
+mod build_drill;
 mod build_failover;
 mod build_job;
 mod build_store;
@@ -32,8 +33,9 @@ pub use nearest::nearest;
 pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
-    AlertsConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig,
-    FailoverConfig, Keep, MetricsConfig, Objectives, Profile, Regions, RouteConfig, ServerConfig,
+    AlertsConfig, AppConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config,
+    DatabaseConfig, DatabaseDrill, DrillConfig, FailoverConfig, Keep, MetricsConfig, Objectives,
+    Profile, Regions, RouteConfig, ServerConfig,
     Sse, StoreConfig, StoreUrl, TargetConfig, Unresolved,
 };
 pub use template::{Form, template, write_new};

@@ -24,6 +24,7 @@ pub struct Config {
     pub(super) targets: Vec<Section<TargetConfig>>,
     pub objectives: Objectives,
     pub failover: FailoverConfig,
+    pub drill: DrillConfig,
     pub(super) aws: Vec<Section<AwsConfig>>,
     pub(super) channels: Vec<Section<ChannelConfig>>,
     /// None: nothing is served.
@@ -201,6 +202,8 @@ pub struct DatabaseConfig {
     pub pg_bin: Option<PathBuf>,
     /// The database's servers by region, for status and failover; empty where none are configured.
     pub servers: BTreeMap<String, ServerConfig>,
+    /// What drills ask of the restored database besides what they always do.
+    pub drill: DatabaseDrill,
 }
 
 impl DatabaseConfig {
@@ -227,6 +230,62 @@ impl DatabaseConfig {
             stable_types: Vec::new(),
             pg_bin: None,
             servers: BTreeMap::new(),
+            drill: DatabaseDrill::default(),
+        }
+    }
+}
+
+/// `[database.NAME.drill]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatabaseDrill {
+    /// Statements by name, in the order of the file; each gives one row that is true.
+    pub assertions: Vec<(String, String)>,
+    pub app: Option<AppConfig>,
+}
+
+/// An application that a drill starts on the restored database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppConfig {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Answers with a status from 200 to 299 once the application serves.
+    pub url: String,
+    pub env: BTreeMap<String, String>,
+    /// The folder to run in. Default: that of the configuration.
+    pub dir: PathBuf,
+    /// How long it may take to serve. Default 1 minute.
+    pub timeout: Duration,
+}
+
+/// How drills work.
+#[derive(Debug, Clone)]
+pub struct DrillConfig {
+    /// The target on whose server drills restore; none: a server that drctl starts itself.
+    pub target: Option<String>,
+    /// How old a snapshot that a drill chooses may be. Default 30 days.
+    pub window: Duration,
+    /// Where drctl's own server has its files; none: the system's temporary folder.
+    pub folder: Option<PathBuf>,
+    /// The user that drctl's own server runs as where drctl runs as root. Default `postgres`.
+    pub user: String,
+    /// The folder of `postgres` and `initdb`; none: PATH and the usual places.
+    pub pg_bin: Option<PathBuf>,
+    /// Extensions that the scratch server need not have, besides those known to hold no data.
+    pub without_extensions: Vec<String>,
+    /// A drill that takes longer has failed. Default 4 hours.
+    pub timeout: Duration,
+}
+
+impl Default for DrillConfig {
+    fn default() -> Self {
+        Self {
+            target: None,
+            window: Duration::from_hours(30 * 24),
+            folder: None,
+            user: "postgres".to_owned(),
+            pg_bin: None,
+            without_extensions: Vec::new(),
+            timeout: Duration::from_hours(4),
         }
     }
 }

@@ -179,6 +179,14 @@ stores = ["east", "west"]
 # [database.@NAME@.server.us-west-2]
 # url = "${ADMIN_URL_WEST}"
 
+# What drills ask of the restored database: statements that must give true, and an application that
+# must serve (default: neither).
+# [database.@NAME@.drill.assert]
+# some_rows = "SELECT count(*) > 0 FROM pets"
+# [database.@NAME@.drill.app]
+# command = ["./app", "--port", "8080"]
+# url = "http://127.0.0.1:8080/health"
+
 # A place to restore to, for `drctl restore @NAME@ --to scratch`.
 # [target.scratch]
 # url = "${SCRATCH_DATABASE_URL}"
@@ -204,6 +212,22 @@ stores = ["east", "west"]
 # preflight_max_age = "24h"
 # Let drctl begin that runbook by itself, only when all of this holds (default: never).
 # auto = { quorum = 2, for = "3min", epoch = 0, max_loss = "30s" }
+
+# [drill]
+# The target on whose server drills restore (default: a server that drctl starts itself).
+# target = "scratch"
+# How old a snapshot that a drill chooses may be (default: "30d").
+# window = "30d"
+# Where drctl's own server has its files (default: the system's temporary folder).
+# folder = "/var/tmp"
+# The user that it runs as where drctl runs as root (default: "postgres").
+# user = "postgres"
+# The folder of postgres and initdb (default: PATH and the usual places).
+# pg_bin = "/usr/lib/postgresql/17/bin"
+# Extensions that the scratch server need not have (default: those known to hold no data).
+# without_extensions = ["pg_cron"]
+# A drill that takes longer has failed (default: "4h").
+# timeout = "4h"
 
 # How to reach AWS in a region, or, as [aws.global], Route 53; only where the usual chain of
 # credentials does not do.

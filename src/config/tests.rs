@@ -146,7 +146,7 @@ trusted_keys = []
     );
     insta::assert_snapshot!(text, @r#"
     drctl.toml has 28 problems:
-    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, objectives, failover, aws, channel, route, alerts, metrics, web, intake, job, runner, vars
+    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, objectives, failover, drill, aws, channel, route, alerts, metrics, web, intake, job, runner, vars
     drctl.toml:4: `name`: must be 1 to 63 ASCII letters, digits, `-`, `_` and `.`
     drctl.toml:7: `standby` is the same region as `primary`
     drctl.toml:10: unknown key `regoin` in [store.east]; did you mean `region`?

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Error, Kind, Result};
@@ -60,11 +61,16 @@ impl Keys {
 
 /// The bytes of a sealed manifest.
 pub fn seal(manifest: &Manifest, keys: &Keys) -> Result<Bytes> {
-    let mut body = serde_json::to_vec_pretty(manifest)
-        .attempt(Kind::Bug, || "write a manifest as JSON".to_owned())?;
+    seal_document(manifest, keys)
+}
+
+/// The bytes of any sealed document; it must be an object with a field at least.
+pub fn seal_document(document: &impl Serialize, keys: &Keys) -> Result<Bytes> {
+    let mut body = serde_json::to_vec_pretty(document)
+        .attempt(Kind::Bug, || "write a document as JSON".to_owned())?;
     // The document's closing brace moves behind the seal.
     if body.pop() != Some(b'}') || body.pop() != Some(b'\n') {
-        return Err(Error::new(Kind::Bug, "a manifest's JSON does not end with a brace"));
+        return Err(Error::new(Kind::Bug, "a document's JSON does not end with a brace"));
     }
     body.extend_from_slice(b",\n");
     let mut seal = Seal { digest: Digest::of(&body), key: None, signature: None };
@@ -90,6 +96,11 @@ fn damaged(why: impl Into<String>) -> Error {
 /// `Kind::Damaged`: the seal does not fit the bytes. `Kind::Unverified`: it is of a newer format, or
 /// trusted keys are configured and none of them signed it.
 pub fn open(bytes: &[u8], keys: &Keys) -> Result<Manifest> {
+    open_document(bytes, keys, FORMAT)
+}
+
+/// Reads a sealed document with a `format` of at most `newest`; errors as of `open`.
+pub fn open_document<T: DeserializeOwned>(bytes: &[u8], keys: &Keys, newest: u32) -> Result<T> {
     let end = bytes.strip_suffix(b"\n").ok_or_else(|| damaged("it does not end with a seal"))?;
     let at = memchr::memrchr(b'\n', end).map_or(0, |i| i + 1);
     let (body, line) = bytes.split_at(at);
@@ -115,12 +126,13 @@ pub fn open(bytes: &[u8], keys: &Keys) -> Result<Manifest> {
     struct Version {
         format: u32,
     }
-    let unread = |e: serde_json::Error| damaged("it is sealed, but not a manifest").caused_by(e);
+    let unread =
+        |e: serde_json::Error| damaged("it is sealed, but not what it should be").caused_by(e);
     let Version { format } = serde_json::from_slice(bytes).map_err(unread)?;
-    if format > FORMAT {
+    if format > newest {
         return Err(Error::new(
             Kind::Unverified,
-            format!("it is of format {format}; this drctl reads up to format {FORMAT}"),
+            format!("it is of format {format}; this drctl reads up to format {newest}"),
         )
         .hint("use the drctl that wrote it, or a newer one"));
     }

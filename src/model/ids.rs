@@ -109,9 +109,14 @@ pub struct GenerationId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(String);
 
+/// One drill: `d20261122T134512Z-3f9a1c`. Ids sort by time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DrillId(String);
+
 id!(SnapshotId, "", "snapshot", "20261122T134512Z-3f9a1c");
 id!(GenerationId, "g", "generation", "g20261122T134512Z-3f9a1c");
 id!(RunId, "r", "run", "r20261122T134512Z-3f9a1c");
+id!(DrillId, "d", "drill", "d20261122T134512Z-3f9a1c");
 
 #[cfg(test)]
 mod tests {

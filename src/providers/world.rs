@@ -70,6 +70,11 @@ impl World {
     }
 }
 
+/// A client for HTTP requests where there is no world, like `World::http`.
+pub(super) fn plain_http() -> Result<reqwest::Client> {
+    finish(client(&trusting(&authorities_of_this_machine())?))
+}
+
 /// The provider is given explicitly, so that nothing depends on a process-wide default.
 fn client(tls: &rustls::ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()

@@ -1,5 +1,6 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
+mod drill;
 mod html;
 mod left;
 mod loss;
@@ -10,6 +11,7 @@ pub mod status;
 mod timeline;
 pub mod words;
 
+pub use drill::{html as drill_html, markdown as drill_markdown};
 pub use html::{STYLE, html};
 pub use loss::{Amount, Loss};
 pub use markdown::markdown;

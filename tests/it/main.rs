@@ -11,6 +11,7 @@ mod change_detection_history;
 mod crash;
 mod deploy;
 mod doctor;
+mod drill;
 mod failover;
 mod fingerprint;
 mod home;

@@ -3,6 +3,8 @@
 mod action_help;
 mod approve;
 mod args;
+mod audit;
+mod audit_args;
 mod carrying;
 mod completions;
 mod copy;
@@ -142,6 +144,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::List(args) => list::run(&cli, args).await,
         Command::Show(args) => show::run(&cli, args).await,
         Command::Verify(args) => verify::run(&cli, args).await,
+        Command::Audit(args) => audit::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,

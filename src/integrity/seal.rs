@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Error, Kind, Result};
@@ -41,6 +42,16 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// Whether what is sealed is signed.
+    pub fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// Whether a signature is asked for.
+    pub fn trusts(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
     /// Reads a PKCS#8 PEM private key and SPKI PEM public keys.
     pub fn read(signing_pem: Option<&str>, trusted_pem: &[String]) -> Result<Self> {
         let signing = signing_pem
@@ -60,11 +71,16 @@ impl Keys {
 
 /// The bytes of a sealed manifest.
 pub fn seal(manifest: &Manifest, keys: &Keys) -> Result<Bytes> {
-    let mut body = serde_json::to_vec_pretty(manifest)
-        .attempt(Kind::Bug, || "write a manifest as JSON".to_owned())?;
+    seal_document(manifest, "manifest", keys)
+}
+
+/// Seals any document that is written as a JSON object; `what` it is, for errors.
+pub fn seal_document(document: &impl Serialize, what: &str, keys: &Keys) -> Result<Bytes> {
+    let mut body = serde_json::to_vec_pretty(document)
+        .attempt(Kind::Bug, || format!("write a {what} as JSON"))?;
     // The document's closing brace moves behind the seal.
     if body.pop() != Some(b'}') || body.pop() != Some(b'\n') {
-        return Err(Error::new(Kind::Bug, "a manifest's JSON does not end with a brace"));
+        return Err(Error::new(Kind::Bug, format!("a {what}'s JSON does not end with a brace")));
     }
     body.extend_from_slice(b",\n");
     let mut seal = Seal { digest: Digest::of(&body), key: None, signature: None };
@@ -90,6 +106,12 @@ fn damaged(why: impl Into<String>) -> Error {
 /// `Kind::Damaged`: the seal does not fit the bytes. `Kind::Unverified`: it is of a newer format, or
 /// trusted keys are configured and none of them signed it.
 pub fn open(bytes: &[u8], keys: &Keys) -> Result<Manifest> {
+    open_document(bytes, "manifest", keys)
+}
+
+/// As `open`, of any sealed document that has a `format`. The document's own type must ignore the
+/// `seal`.
+pub fn open_document<T: DeserializeOwned>(bytes: &[u8], what: &str, keys: &Keys) -> Result<T> {
     let end = bytes.strip_suffix(b"\n").ok_or_else(|| damaged("it does not end with a seal"))?;
     let at = memchr::memrchr(b'\n', end).map_or(0, |i| i + 1);
     let (body, line) = bytes.split_at(at);
@@ -115,7 +137,8 @@ pub fn open(bytes: &[u8], keys: &Keys) -> Result<Manifest> {
     struct Version {
         format: u32,
     }
-    let unread = |e: serde_json::Error| damaged("it is sealed, but not a manifest").caused_by(e);
+    let unread =
+        |e: serde_json::Error| damaged(format!("it is sealed, but not a {what}")).caused_by(e);
     let Version { format } = serde_json::from_slice(bytes).map_err(unread)?;
     if format > FORMAT {
         return Err(Error::new(

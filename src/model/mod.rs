@@ -14,7 +14,7 @@ pub use alert::{Alert, Severity};
 pub use digest::{Digest, DigestError, RowDigest};
 pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};
-pub use ids::{GenerationId, IdError, RunId, SnapshotId, is_name};
+pub use ids::{AuditId, GenerationId, IdError, RunId, SnapshotId, is_name};
 pub use lsn::{Lsn, LsnError};
 pub use manifest::{
     Extension, LargeObjects, LeftOut, Manifest, MaterializedView, Role, RowFormat, SchemaArchive,

@@ -1,5 +1,6 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
+pub mod audit;
 mod html;
 mod left;
 mod loss;
@@ -13,6 +14,9 @@ pub use html::html;
 pub use loss::{Amount, Loss};
 pub use markdown::markdown;
 pub use run::{Approval, RunReport, StepReport, StepStanding, make};
+
+/// The style of every report.
+const STYLE: &str = include_str!("style.css");
 
 #[cfg(test)]
 mod specimen;

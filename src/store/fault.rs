@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
+use super::posture::Posture;
 use super::port::{
     ByteStream, Class, Condition, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
@@ -334,6 +335,10 @@ impl ObjectStore for FaultyStore {
 
     fn as_any(&self) -> &dyn Any {
         self.inner.as_any()
+    }
+
+    async fn posture(&self, witness: Option<&str>) -> Option<Posture> {
+        self.inner.posture(witness).await
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::audit_args::Audit;
+use super::audit_args::{Audit, Keys, Repair, Report};
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use crate::integrity::verify::Depth;
@@ -34,6 +34,8 @@ pub enum Command {
     Show(Show),
     Verify(Verify),
     Audit(Audit),
+    Repair(Repair),
+    Report(Report),
     Restore(Restore),
     Copy(Copy),
     Prune(Prune),
@@ -46,6 +48,7 @@ pub enum Command {
     Abort(Abort),
     Approve(Approve),
     Takeover(Takeover),
+    Keys(Keys),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -63,6 +66,9 @@ impl Command {
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Audit(_) => "audit",
+            Self::Repair(_) => "repair",
+            Self::Report(_) => "report",
+            Self::Keys(_) => "keys",
             Self::Restore(_) => "restore",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",

@@ -137,7 +137,11 @@ fn shown(report: &AuditReport) -> String {
     text.push_str(&render::columns(&rows, &[]));
     for database in &report.databases {
         for hole in &database.holes {
-            text.push_str(&format!("  missing, {}: {}\n", database.database, chain::in_words(hole)));
+            text.push_str(&format!(
+                "  missing, {}: {}\n",
+                database.database,
+                chain::in_words(hole)
+            ));
         }
     }
     for finding in report.findings.iter().take(LISTED) {
@@ -213,7 +217,9 @@ async fn list(app: &App) -> Result<Done> {
             Err(e) => {
                 unread = true;
                 rows.push(vec![kept.audit.to_string(), format!("NOT READABLE: {}", e.one_line())]);
-                told.push(json!({ "audit": kept.audit, "store": kept.store, "error": e.one_line() }));
+                told.push(
+                    json!({ "audit": kept.audit, "store": kept.store, "error": e.one_line() }),
+                );
             }
         }
     }
@@ -245,7 +251,8 @@ fn write(
         .attempt(Kind::Failed, || format!("make the folder {}", dir.display()))?;
     for (ending, text) in forms {
         let path = dir.join(format!("{}.{ending}", report.audit));
-        std::fs::write(&path, text).attempt(Kind::Failed, || format!("write {}", path.display()))?;
+        std::fs::write(&path, text)
+            .attempt(Kind::Failed, || format!("write {}", path.display()))?;
         written.push(path.display().to_string());
     }
     let text = written.iter().map(|path| format!("wrote {path}\n")).collect();

@@ -97,6 +97,94 @@ pub enum AuditCommand {
     },
 }
 
+/// Make good in one store what is damaged or missing there, from another
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl repair petforce --dry-run              what is wrong, and what would mend it
+  drctl repair petforce                        asks first
+  drctl repair --depth content --yes           every database, by reading everything
+
+An object is written only when the copy in another store is proven by the digest that the manifest
+or the part list promises. What is damaged is kept aside under quarantine/ first. Nothing that is as
+promised is touched; a snapshot that a store lacks as a whole is copied. In a bucket with object lock
+a new version is put above the damaged one. Afterwards everything is looked at again.
+
+Exit codes: 0 all is as promised; 3 something is still missing or damaged; 4 something could not be
+looked at; 5 a prune or another repair runs; 1 failed.")]
+pub struct Repair {
+    /// The database's name in the configuration; all if none is given
+    pub database: Option<String>,
+    /// How closely to look: listing, checksums or content
+    #[arg(long, default_value_t = Depth::default(), value_parser = depth)]
+    pub depth: Depth,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Processors to use [default: the database's jobs]
+    #[arg(long, value_parser = super::args::jobs)]
+    pub jobs: Option<usize>,
+}
+
+/// Sum up a period for an auditor: snapshots, drills, runs, audits, findings and how they ended
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl report                                  the last 90 days, as Markdown
+  drctl report --since 365d --out /tmp/soc2     an HTML page, Markdown and sealed JSON
+
+It reads what the stores keep: snapshots, the reports of drills and audits (each proven by its seal),
+and the journals of runs. What could not be read is named, and never counts as fine.
+
+Exit codes: 0 made; 4 made, but something could not be read; 1 failed.")]
+pub struct Report {
+    /// How far back
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = since)]
+    pub since: Duration,
+    /// What is printed: markdown, html or json
+    #[arg(long, value_enum, default_value_t = ReportFormat::Markdown)]
+    pub format: ReportFormat,
+    /// Write report.html, report.md and report.json into this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "format")]
+    pub out: Option<PathBuf>,
+}
+
+/// Make and show the keys that sign snapshots and reports
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl keys generate --out /etc/drctl/signing.key   a new key, readable by you alone
+  drctl keys show                                    what signs and what is trusted
+  drctl keys trust signing.key.pub                   look at a public key before you trust it
+
+Keys are Ed25519. What is signed shows who wrote it: damage shows without. To change keys, trust the
+new one beside the old one first; the old one is needed for as long as snapshots that it signed are
+kept.")]
+pub struct Keys {
+    #[command(subcommand)]
+    pub command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a signing key: a private key file, and its public half beside it
+    Generate {
+        /// The file of the private key; the public one gets `.pub` behind it
+        #[arg(long, value_name = "FILE", default_value = "drctl-signing.key")]
+        out: PathBuf,
+    },
+    /// Show the signing key's public half and the trusted keys, by fingerprint
+    Show,
+    /// Show what trusting a public key means: its fingerprint, and what it signed
+    Trust {
+        /// A public key in PEM
+        file: PathBuf,
+    },
+}
+
 /// `90d`, `12h`.
 fn since(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -124,8 +212,7 @@ fn budget(text: &str) -> Result<u64, String> {
         "tib" => 1 << 40,
         _ => return Err(format!("`{unit}` is no unit: give it as `10GB` or `500MiB`")),
     };
-    let number: f64 =
-        digits.parse().map_err(|_| format!("`{text}` is no size such as `10GB`"))?;
+    let number: f64 = digits.parse().map_err(|_| format!("`{text}` is no size such as `10GB`"))?;
     // The cast saturates.
     match (number * factor as f64) as u64 {
         0 => Err("nothing can be looked at with that".to_owned()),

@@ -12,6 +12,7 @@ mod doctor;
 mod failover;
 mod init;
 mod interrupt;
+mod keys;
 mod list;
 mod live;
 mod manual;
@@ -21,6 +22,8 @@ mod plan_view_tests;
 mod preflight;
 mod prune;
 mod render;
+mod repair;
+mod report;
 mod restore;
 mod resume;
 mod run_args;
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
             match &cli.command {
                 Command::Snapshot(_)
                 | Command::Prune(_)
+                | Command::Repair(_)
                 | Command::Failover(_)
                 | Command::Run(_)
                 | Command::Resume(_)
@@ -145,6 +149,9 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Show(args) => show::run(&cli, args).await,
         Command::Verify(args) => verify::run(&cli, args).await,
         Command::Audit(args) => audit::run(&cli, args).await,
+        Command::Report(args) => report::run(&cli, args).await,
+        Command::Repair(args) => repair::run(&cli, args).await,
+        Command::Keys(args) => keys::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,

@@ -2,10 +2,10 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
+use super::STYLE;
 use super::markdown::{approvals, losses, recovery, regions};
 use super::run::{RunReport, StepReport, StepStanding};
 use super::timeline::timeline;
-use super::STYLE;
 use super::words::{self, moment, span};
 use crate::runbook::record::Ending;
 

@@ -5,6 +5,7 @@ mod html;
 mod left;
 mod loss;
 mod markdown;
+pub mod period;
 mod run;
 pub mod status;
 mod timeline;

@@ -12,10 +12,10 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use super::posture::Posture;
 use super::port::{
     ByteStream, Class, Condition, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
+use super::posture::{Posture, Setting};
 use crate::model::Digest;
 
 /// A kind of act.
@@ -28,6 +28,7 @@ pub enum Op {
     Head,
     List,
     ListDirs,
+    Posture,
     Delete,
     Copy,
     Now,
@@ -338,7 +339,13 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn posture(&self, witness: Option<&str>) -> Option<Posture> {
-        self.inner.posture(witness).await
+        match self.before(Op::Posture, "").await {
+            Ok(_) => self.inner.posture(witness).await,
+            Err(e) => {
+                let all = Setting::ALL.into_iter();
+                Some(all.map(|s| (s, Err(injected(Op::Posture, "", e.class)))).collect())
+            }
+        }
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

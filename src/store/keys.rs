@@ -3,7 +3,7 @@
 use crate::model::{AuditId, Digest, GenerationId, PartName, SnapshotId};
 
 /// First components of keys that belong to no database; a database may not be named so.
-pub const RESERVED: [&str; 4] = ["audits", "leases", "runs", "state"];
+pub const RESERVED: [&str; 5] = ["audits", "leases", "quarantine", "runs", "state"];
 
 /// Below which every lease lies.
 pub const LEASES: &str = "leases/";
@@ -53,6 +53,11 @@ pub enum KeyKind {
     Audit {
         audit: String,
         entry: String,
+    },
+    /// Damaged bytes that a repair put aside; `key` is where they lay.
+    Quarantine {
+        key: String,
+        sha256: Digest,
     },
     Lease {
         name: String,
@@ -130,6 +135,11 @@ pub fn audit_key(audit: &AuditId, entry: &str) -> String {
     format!("{AUDITS}{audit}/{entry}")
 }
 
+/// Where a repair puts the damaged bytes of the object at `key`.
+pub fn quarantine_key(key: &str, sha256: Digest) -> String {
+    format!("quarantine/{key}/{sha256}")
+}
+
 /// A lease; `name` must satisfy `is_plain_name`.
 pub fn lease_key(name: &str) -> String {
     format!("{LEASES}{name}.json")
@@ -156,6 +166,13 @@ pub fn parse(key: &str) -> Option<KeyKind> {
     match first {
         "runs" => parse_run(rest),
         "audits" => parse_audit(rest),
+        "quarantine" => {
+            let (key, digest) = rest.rsplit_once('/')?;
+            let ours =
+                matches!(parse(key), Some(kind) if !matches!(kind, KeyKind::Quarantine { .. }));
+            let sha256 = digest.parse().ok()?;
+            ours.then(|| KeyKind::Quarantine { key: key.to_owned(), sha256 })
+        }
         "leases" => parse_named(rest).map(|name| KeyKind::Lease { name }),
         "state" => parse_named(rest).map(|name| KeyKind::State { name }),
         database if crate::model::is_name(database) => parse_snapshot(database, rest),

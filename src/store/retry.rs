@@ -14,10 +14,10 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 
-use super::posture::Posture;
 use super::port::{
     ByteStream, Class, Condition, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
+use super::posture::Posture;
 use crate::model::Digest;
 
 pub use self::patience::Patience;
@@ -205,9 +205,10 @@ impl ObjectStore for Retrying {
     async fn posture(&self, witness: Option<&str>) -> Option<Posture> {
         let look = || async {
             let mut posture = self.inner.posture(witness).await;
-            let broken = posture.iter_mut().flatten().position(|(_, seen)| {
-                seen.as_ref().is_err_and(|e| e.class == Class::Transient)
-            });
+            let broken = posture
+                .iter_mut()
+                .flatten()
+                .position(|(_, seen)| seen.as_ref().is_err_and(|e| e.class == Class::Transient));
             match (broken, posture) {
                 (Some(at), Some(mut posture)) => match posture.swap_remove(at).1 {
                     Err(e) => Err(e),

@@ -99,7 +99,8 @@ pub fn check(
     let named: Vec<String> = holes.iter().take(3).map(in_words).collect();
     let more = holes.len().saturating_sub(3);
     let more = if more > 0 { format!("; and {more} more times") } else { String::new() };
-    let said = format!("{missed} snapshots missing at one every {interval}: {}{more}", named.join("; "));
+    let said =
+        format!("{missed} snapshots missing at one every {interval}: {}{more}", named.join("; "));
     // A store that cannot be listed may have them.
     let standing = if unread.is_empty() { Standing::Failed } else { Standing::Unverified };
     let open = holes.iter().any(|hole| hole.until.is_none());

@@ -156,7 +156,12 @@ impl Coverage {
     }
 
     /// When a slice was last looked at, at this depth or deeper.
-    pub fn at(&self, generation: &GenerationId, depth: Depth, slice: Slice) -> Option<DateTime<Utc>> {
+    pub fn at(
+        &self,
+        generation: &GenerationId,
+        depth: Depth,
+        slice: Slice,
+    ) -> Option<DateTime<Utc>> {
         self.generations.get(generation)?.get(&depth)?.at(slice)
     }
 

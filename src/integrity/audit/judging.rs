@@ -35,12 +35,8 @@ pub async fn database(
     let removed: Vec<_> =
         report.holdings.iter().flat_map(|h| &h.removed).map(GenerationId::began).collect();
     let holes = chain::holes(&times, &removed, request.every, request.now);
-    let unread: Vec<String> = report
-        .holdings
-        .iter()
-        .filter(|h| h.snapshots.is_err())
-        .map(|h| h.store.clone())
-        .collect();
+    let unread: Vec<String> =
+        report.holdings.iter().filter(|h| h.snapshots.is_err()).map(|h| h.store.clone()).collect();
     let mut checks = vec![chain::check(&times, &holes, request.every, &unread)];
     checks.extend(report.holdings.iter().map(|h| integrity(report, h)));
     let (same, differing) = sameness(request, subject, report);

@@ -11,8 +11,6 @@ mod outside;
 pub mod turns;
 
 #[cfg(test)]
-mod damages;
-#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashSet};
@@ -131,7 +129,9 @@ pub async fn audit(request: &AuditRequest) -> Result<Audited> {
         }
     }
     for store in &request.stores {
-        request.sink.emit(Event::Phase { name: format!("audit the place of store `{}`", store.name()) });
+        request
+            .sink
+            .emit(Event::Phase { name: format!("audit the place of store `{}`", store.name()) });
         let witness = witnesses.get(store.name()).map(String::as_str);
         audited.checks.extend(judging::posture(&**store, witness).await);
         match outside::look(&**store, &request.known).await {

@@ -12,7 +12,10 @@ const SHOWN: usize = 1000;
 
 /// Looks at the top of a store and into what belongs to no database. `known`: the databases of the
 /// configuration. The second value: folders of databases that it does not name.
-pub async fn look(store: &dyn ObjectStore, known: &[String]) -> Result<(Vec<Finding>, Vec<String>)> {
+pub async fn look(
+    store: &dyn ObjectStore,
+    known: &[String],
+) -> Result<(Vec<Finding>, Vec<String>)> {
     let mut found = Vec::new();
     let mut unnamed = Vec::new();
     let mut stranger = |key: String| {

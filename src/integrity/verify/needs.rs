@@ -16,7 +16,9 @@ use super::tasks::{Done, base_task, tasks};
 use super::terms::{Checked, Terms, finding};
 use crate::error::Result;
 use crate::integrity::lists;
-use crate::model::{BasePart, Digest, Event, FindingKind, PartList, PartName, RowFormat, SnapshotId};
+use crate::model::{
+    BasePart, Digest, Event, FindingKind, PartList, PartName, RowFormat, SnapshotId,
+};
 use crate::store::keys;
 
 /// Schema archives asked for at once.

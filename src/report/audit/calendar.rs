@@ -24,7 +24,7 @@ fn class(letter: char) -> (&'static str, &'static str) {
 }
 
 /// A row for every day, a cell for every hour.
-pub(super) fn calendar(days: &[Day]) -> Markup {
+pub(crate) fn calendar(days: &[Day]) -> Markup {
     let days = &days[days.len().saturating_sub(DAYS)..];
     let (width, height) = (LEFT + 24 * (CELL + 2) * 2 + 8, TOP + days.len() * (CELL + 2) + 6);
     let x = |hour: usize| LEFT + hour * (CELL + 2) * 2;

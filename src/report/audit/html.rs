@@ -9,7 +9,7 @@ use crate::integrity::audit::{DatabaseAudit, Standing, chain};
 use crate::report::STYLE;
 use crate::report::words::{bytes, moment, span};
 
-const MORE_STYLE: &str = include_str!("style.css");
+pub(crate) const MORE_STYLE: &str = include_str!("style.css");
 
 /// Findings listed before the rest is counted: the JSON has all of them.
 const LISTED: usize = 500;

@@ -25,21 +25,25 @@ pub(super) async fn check(copies: Option<Result<Copies>>) -> Check {
     if let Some(why) = all.control_away {
         return new(Standing::Unverified, why).in_store(&store);
     }
-    let runs: Vec<String> = all
-        .runs
-        .into_iter()
-        .map(|run| run.run.id)
-        .chain(all.unreadable.into_iter().map(|(run, _)| run))
-        .collect();
+    // Those that are over are to be sealed; the others are not yet.
+    let over = |run: &journal::RunSummary| !run.is_open() && !run.paused;
+    let listed = all.runs.into_iter().map(|run| (over(&run), run.run.id));
+    let runs: Vec<(bool, String)> =
+        listed.chain(all.unreadable.into_iter().map(|(run, _)| (false, run))).collect();
     let (mut entries, mut broken, mut unproven) = (0, Vec::new(), Vec::new());
-    for run in &runs {
+    for (over, run) in &runs {
         match journal::verify(&copies, run).await {
             Ok(proof) => {
                 entries += proof.entries;
-                broken.extend(proof.flaws.iter().map(|(copy, flaw)| format!("{run}, {copy}: {flaw}")));
+                broken.extend(
+                    proof.flaws.iter().map(|(copy, flaw)| format!("{run}, {copy}: {flaw}")),
+                );
                 // A run that is under way, or that another machine went on with, is no trouble.
                 let away = proof.unproven.iter().filter(|why| why.starts_with("copy `"));
                 unproven.extend(away.map(|why| format!("{run}, {why}")));
+                if *over && !proof.sealed {
+                    unproven.push(format!("{run}: it is over, and its last entry is not sealed"));
+                }
             }
             Err(e) => unproven.push(format!("{run}: {}", e.one_line())),
         }

@@ -105,11 +105,8 @@ pub(super) fn verdict(report: &AuditReport) -> String {
 
 pub(super) fn scope(report: &AuditReport) -> String {
     let Terms { depth, sample, since, budget, shard, stores, databases, .. } = &report.terms;
-    let mut text = format!(
-        "databases {}, stores {}, depth {depth}",
-        databases.join(", "),
-        stores.join(", ")
-    );
+    let mut text =
+        format!("databases {}, stores {}, depth {depth}", databases.join(", "), stores.join(", "));
     if !sample.is_all() {
         text.push_str(&format!(", a sample of {} %", sample.share * 100.0));
     }

@@ -12,15 +12,15 @@ mod tests;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::calendar::calendar;
+pub(super) use self::html::MORE_STYLE as STYLE;
 pub use self::html::html;
 pub use self::markdown::{finding_in_words, markdown};
 pub use self::storing::{Kept, Stored, find, list, read, store};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::integrity::audit::{
-    self, Aspect, AuditRequest, Check, DatabaseAudit, Shard, Standing,
-};
+use crate::integrity::audit::{self, Aspect, AuditRequest, Check, DatabaseAudit, Shard, Standing};
 use crate::integrity::verify::{Depth, Sample};
 use crate::model::{AuditId, Digest, Finding};
 use crate::runbook::journal::Copies;
@@ -115,7 +115,9 @@ pub async fn run(
         let keep = config.database(database)?.keep;
         let store = request.stores.iter().find(|s| s.name() == holding.store);
         if let Some(store) = store {
-            audited.checks.push(keeping::check(&keep, database, &**store, holding, request.now).await);
+            audited
+                .checks
+                .push(keeping::check(&keep, database, &**store, holding, request.now).await);
         }
     }
     audited.checks.push(journals::check(auditor.journals).await);

@@ -35,15 +35,12 @@ pub async fn store(
     stores: &[Arc<dyn ObjectStore>],
     keys: &Keys,
 ) -> Result<Stored> {
-    let beside = [
-        (MARKDOWN, Bytes::from(markdown(report))),
-        (HTML, Bytes::from(html(report))),
-    ];
+    let beside = [(MARKDOWN, Bytes::from(markdown(report))), (HTML, Bytes::from(html(report)))];
     report.files = beside
         .iter()
         .map(|(name, bytes)| Beside { name: (*name).to_owned(), sha256: Digest::of(bytes) })
         .collect();
-    let json = seal::seal_document(report, "report of an audit", keys)?;
+    let json = seal::seal_document(report, keys)?;
     let mut stored = Stored { json: json.clone(), ..Stored::default() };
     for store in stores {
         match put(&**store, report, &beside, &json).await {
@@ -83,7 +80,7 @@ async fn fetch(store: &dyn ObjectStore, keys: &Keys, audit: &AuditId) -> Result<
     let what = || format!("read {key} in store `{}`", store.name());
     let bytes = store.get(&key).await.map_err(|e| Error::from(e).during(what()))?.bytes;
     let report: AuditReport =
-        seal::open_document(&bytes, "report of an audit", keys).map_err(|e| e.during(what()))?;
+        seal::open_document(&bytes, keys, super::FORM).map_err(|e| e.during(what()))?;
     match report.audit == *audit {
         true => Ok(report),
         false => Err(Error::new(Kind::Damaged, format!("{}: it is of {}", what(), report.audit))),

@@ -85,6 +85,8 @@ pub struct Proof {
     pub entries: u64,
     /// Each with the copy it was found in: the store's name, or `local`.
     pub flaws: Vec<(String, Flaw)>,
+    /// A seal vouches for the last entry.
+    pub sealed: bool,
     /// What could not be proven, in words.
     pub unproven: Vec<String>,
 }
@@ -97,8 +99,13 @@ impl Proof {
 
 /// Looks at every copy of a run's journal that there is.
 pub async fn verify(copies: &Copies, run: &str) -> Result<Proof> {
-    let mut proof =
-        Proof { run: run.to_owned(), entries: 0, flaws: Vec::new(), unproven: Vec::new() };
+    let mut proof = Proof {
+        run: run.to_owned(),
+        entries: 0,
+        flaws: Vec::new(),
+        sealed: false,
+        unproven: Vec::new(),
+    };
     let mut read = Vec::new();
     for store in [&copies.control, &copies.local] {
         match load::find(&**store, run).await {
@@ -125,10 +132,22 @@ pub async fn verify(copies: &Copies, run: &str) -> Result<Proof> {
             ));
         }
     }
-    let vouched = read.len() > 1
-        || read.iter().any(|(_, found)| {
-            found.entries.last_key_value().is_some_and(|(last, _)| found.seals.contains_key(last))
-        });
+    let sealed = |found: &Found| {
+        let last = found.entries.last_key_value();
+        last.is_some_and(|(last, _)| found.seals.contains_key(last))
+    };
+    if let [(first, one), (second, other)] = read.as_slice()
+        && one.entries == other.entries
+        && sealed(one) != sealed(other)
+    {
+        let bare = if sealed(one) { second } else { first };
+        let other = if sealed(one) { first } else { second };
+        proof
+            .unproven
+            .push(format!("copy `{bare}`: its last entry is not sealed, as that of `{other}` is"));
+    }
+    proof.sealed = read.iter().any(|(_, found)| sealed(found));
+    let vouched = read.len() > 1 || proof.sealed;
     if !vouched {
         proof.unproven.push(
             "the last entry: the run has not ended and there is no second copy here to compare with"

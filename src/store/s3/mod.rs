@@ -31,11 +31,11 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use self::asking::ATTEMPT;
 use self::failure::Act;
 use self::wire::DateOfAnswer;
-use super::posture::Posture;
 use super::port::{
     ByteStream, Class, Condition, DAMAGED, Etag, Listed, Meta, Object, ObjectStore, PROMISED, Put,
     Result, StoreError, refused,
 };
+use super::posture::Posture;
 use crate::config::{Sse, StoreConfig, StoreUrl};
 use crate::model::Digest;
 

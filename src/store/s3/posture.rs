@@ -33,7 +33,8 @@ const NO_REPLICATION: &str = "ReplicationConfigurationNotFoundError";
 impl S3Store {
     pub(super) async fn settings(&self, witness: Option<&str>) -> Posture {
         let (bucket, client) = (&self.bucket, &self.client);
-        let ask = |what: Setting| Act { what: format!("ask {} for its {what}", self.url), writes: false };
+        let ask =
+            |what: Setting| Act { what: format!("ask {} for its {what}", self.url), writes: false };
         let (encryption, block, versioning, lock, replication, object) = tokio::join!(
             self.answer(
                 ask(Setting::Encryption),
@@ -118,7 +119,8 @@ fn named(sse: Option<&ServerSideEncryption>, key: Option<&str>) -> String {
 /// A key is configured by its id, its ARN or an alias; answers name the ARN, so an alias proves
 /// nothing and is let pass.
 fn same_key(wanted: &str, seen: Option<&str>) -> bool {
-    wanted.contains("alias/") || seen.is_some_and(|seen| seen == wanted || seen.ends_with(&format!("/{wanted}")))
+    wanted.contains("alias/")
+        || seen.is_some_and(|seen| seen == wanted || seen.ends_with(&format!("/{wanted}")))
 }
 
 fn encrypted_as(wanted: &Sse, sse: Option<&ServerSideEncryption>, key: Option<&str>) -> bool {
@@ -144,7 +146,8 @@ fn judge_encryption(
         .and_then(|b| b.server_side_encryption_configuration())
         .and_then(|c| c.rules().first())
         .and_then(|r| r.apply_server_side_encryption_by_default());
-    let by_default = named(rule.map(|r| r.sse_algorithm()), rule.and_then(|r| r.kms_master_key_id()));
+    let by_default =
+        named(rule.map(|r| r.sse_algorithm()), rule.and_then(|r| r.kms_master_key_id()));
     let object = match object {
         Ok(object) => object.as_ref(),
         Err(e) => return Err(retold(e)),
@@ -198,9 +201,9 @@ fn judge_versioning(lock: Option<Duration>, answer: Option<&GetBucketVersioningO
     let status = answer.and_then(|a| a.status());
     match (status, lock) {
         (Some(BucketVersioningStatus::Enabled), _) => Seen::AsConfigured("it is on".to_owned()),
-        (_, None) => Seen::NotAsked(
-            "it is off; `object_lock`, which needs it, is not configured".to_owned(),
-        ),
+        (_, None) => {
+            Seen::NotAsked("it is off; `object_lock`, which needs it, is not configured".to_owned())
+        }
         (_, Some(_)) => Seen::Otherwise(
             "it is off, and `object_lock` needs it".to_owned(),
             "turn versioning on for the bucket".to_owned(),
@@ -221,9 +224,12 @@ fn judge_lock(
         .is_some_and(|on| *on == ObjectLockEnabled::Enabled);
     let Some(wanted) = wanted else {
         let is = if enabled { "on" } else { "off" };
-        return Ok(Seen::NotAsked(format!("`object_lock` is not configured; the bucket's is {is}")));
+        return Ok(Seen::NotAsked(format!(
+            "`object_lock` is not configured; the bucket's is {is}"
+        )));
     };
-    let hint = "object lock is enabled when a bucket is made, or by AWS on an existing one".to_owned();
+    let hint =
+        "object lock is enabled when a bucket is made, or by AWS on an existing one".to_owned();
     if !enabled {
         return Ok(Seen::Otherwise("the bucket has no object lock".to_owned(), hint));
     }
@@ -235,9 +241,9 @@ fn judge_lock(
     let Some(object) = object else {
         return Ok(Seen::AsConfigured("it is on; there is no object yet to look at".to_owned()));
     };
-    let until = object.object_lock_retain_until_date().and_then(|t| {
-        chrono::DateTime::from_timestamp(t.secs(), 0)
-    });
+    let until = object
+        .object_lock_retain_until_date()
+        .and_then(|t| chrono::DateTime::from_timestamp(t.secs(), 0));
     Ok(match until {
         Some(until) if until > Utc::now() => Seen::AsConfigured(format!(
             "the newest manifest is locked until {}; {asked} are asked for",
@@ -260,7 +266,9 @@ fn judge_lock(
 fn judge_replication(answer: Option<&GetBucketReplicationOutput>) -> Seen {
     let rules = answer.and_then(|a| a.replication_configuration()).map(|c| c.rules());
     let Some(rules) = rules.filter(|rules| !rules.is_empty()) else {
-        return Seen::NotAsked("the bucket has no rules: drctl itself writes to both regions".to_owned());
+        return Seen::NotAsked(
+            "the bucket has no rules: drctl itself writes to both regions".to_owned(),
+        );
     };
     let off = rules.iter().filter(|r| *r.status() != ReplicationRuleStatus::Enabled).count();
     match off {

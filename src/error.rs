@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::model::Learned;
+
 /// What kind of failure it is; decides the exit code (docs/exit-codes.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -148,6 +150,15 @@ pub trait Attempt<T> {
 impl<T, E: Into<Source>> Attempt<T> for std::result::Result<T, E> {
     fn attempt(self, kind: Kind, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|e| Error::new(kind, what()).caused_by(e))
+    }
+}
+
+impl<T> From<Result<T>> for Learned<T> {
+    fn from(result: Result<T>) -> Self {
+        match result {
+            Ok(value) => Self::Known(value),
+            Err(e) => Self::Unknown(e.one_line()),
+        }
     }
 }
 

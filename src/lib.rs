@@ -22,6 +22,8 @@ pub mod providers;
 
 pub mod runbook;
 
+pub mod schedule;
+
 pub mod report;
 
 pub mod app;

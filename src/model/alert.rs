@@ -1,5 +1,6 @@
 //! Something that people must be told, and that ends some day.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -29,4 +30,14 @@ pub struct Alert {
     pub at: DateTime<Utc>,
     /// The trouble is over.
     pub resolved: bool,
+}
+
+/// Where alerts go. Called with every change of a trouble and again while it lasts: whoever is behind
+/// this folds repeats, routes by severity, and closes what a resolved alert opened. A resolved alert
+/// whose trouble was never told is nothing: runners send one for whatever they first see to be well.
+#[async_trait]
+pub trait AlertSink: Send + Sync {
+    /// Hands an alert over. It must not fail and must end within some seconds: what cannot be told to
+    /// people now is for the sink to keep and to report.
+    async fn alert(&self, alert: Alert);
 }

@@ -5,16 +5,20 @@ mod digest;
 mod event;
 mod finding;
 mod ids;
+mod job;
+mod learned;
 mod lsn;
 mod manifest;
 mod part;
 mod span;
 
-pub use alert::{Alert, Severity};
+pub use alert::{Alert, AlertSink, Severity};
 pub use digest::{Digest, DigestError, RowDigest};
 pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};
 pub use ids::{AuditId, GenerationId, IdError, RunId, SnapshotId, is_name};
+pub use job::{JobKind, Verdict};
+pub use learned::Learned;
 pub use lsn::{Lsn, LsnError};
 pub use manifest::{
     Extension, LargeObjects, LeftOut, Manifest, MaterializedView, Role, RowFormat, SchemaArchive,

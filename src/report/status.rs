@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use crate::model::Learned;
 use crate::model::SnapshotId;
 use crate::postgres::replication::Replication;
 use crate::providers::postgres::loss::Prediction;
@@ -15,32 +16,6 @@ use crate::store::epoch::Epoch;
 
 pub use gathering::{Sources, gather};
 pub use verdict::{Terms, reasons};
-
-/// Something that was asked for, or why there is no answer. The latter is never shown as fine.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Learned<T> {
-    Known(T),
-    Unknown(String),
-}
-
-impl<T> Learned<T> {
-    pub fn known(&self) -> Option<&T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::Unknown(_) => None,
-        }
-    }
-}
-
-impl<T> From<crate::error::Result<T>> for Learned<T> {
-    fn from(result: crate::error::Result<T>) -> Self {
-        match result {
-            Ok(value) => Self::Known(value),
-            Err(e) => Self::Unknown(e.one_line()),
-        }
-    }
-}
 
 /// Everything that `drctl status` shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]

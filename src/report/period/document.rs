@@ -1,7 +1,8 @@
 //! The report of a period as Markdown, and the sentences that the page shares with it.
 
-use super::{Ended, Known, PeriodReport, Snapshots};
+use super::{Ended, PeriodReport, Snapshots};
 use crate::integrity::audit::chain;
+use crate::model::Learned;
 use crate::report::markdown::{cell, plain};
 use crate::report::words::{bytes, moment, span};
 
@@ -22,10 +23,10 @@ pub fn markdown(report: &PeriodReport) -> String {
     }
     for known in &report.snapshots {
         match known {
-            Known::Unknown(why) => {
+            Learned::Unknown(why) => {
                 text.push_str(&format!("\n## Snapshots\n\nUNKNOWN: {}\n", plain(why)))
             }
-            Known::Known(s) => {
+            Learned::Known(s) => {
                 text.push_str(&format!(
                     "\n## Snapshots of {}\n\n{}\n",
                     plain(&s.database),
@@ -108,8 +109,8 @@ pub(super) fn answers(report: &PeriodReport) -> Vec<(&'static str, String)> {
         .snapshots
         .iter()
         .map(|known| match known {
-            Known::Unknown(why) => unknown(why),
-            Known::Known(s) => {
+            Learned::Unknown(why) => unknown(why),
+            Learned::Known(s) => {
                 let is = match s.rpo_kept() {
                     Some(true) => "kept",
                     Some(false) => "NOT KEPT",
@@ -120,9 +121,9 @@ pub(super) fn answers(report: &PeriodReport) -> Vec<(&'static str, String)> {
         })
         .collect();
     let drills = match &report.drills {
-        Known::Unknown(why) => unknown(why),
-        Known::Known(drills) if drills.is_empty() => "none was made".to_owned(),
-        Known::Known(drills) => {
+        Learned::Unknown(why) => unknown(why),
+        Learned::Known(drills) if drills.is_empty() => "none was made".to_owned(),
+        Learned::Known(drills) => {
             format!("{} of {} passed", drills.iter().filter(|d| d.passed).count(), drills.len())
         }
     };
@@ -143,9 +144,9 @@ pub(super) fn answers(report: &PeriodReport) -> Vec<(&'static str, String)> {
         ),
     };
     let audits = match &report.audits {
-        Known::Unknown(why) => unknown(why),
-        Known::Known(audits) if audits.is_empty() => "none was made".to_owned(),
-        Known::Known(audits) => format!("{} made", audits.len()),
+        Learned::Unknown(why) => unknown(why),
+        Learned::Known(audits) if audits.is_empty() => "none was made".to_owned(),
+        Learned::Known(audits) => format!("{} made", audits.len()),
     };
     let (bytes_held, read, overdue) = report
         .coverage

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 
-use super::{AuditLine, Coverage, Drill, FORM, Failover, Known, PeriodReport, Snapshots, findings};
+use super::{AuditLine, Coverage, Drill, FORM, Failover, PeriodReport, Snapshots, findings};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::integrity::audit::{chain, days};
@@ -15,6 +15,7 @@ use crate::integrity::seal::{self, Keys};
 use crate::integrity::shelf::{self, Shelved, State};
 use crate::integrity::verified::Record;
 use crate::integrity::verify::{StoreVerdict, Verdict};
+use crate::model::Learned;
 use crate::report::{self, audit};
 use crate::runbook::journal::{self, Copies};
 use crate::store::ObjectStore;
@@ -46,8 +47,8 @@ pub async fn gather(sources: Sources, since: DateTime<Utc>, now: DateTime<Utc>) 
     let mut snapshots = Vec::new();
     for name in config.database_names() {
         snapshots.push(match of_database(&sources, name, since, now).await {
-            Ok(found) => Known::Known(found),
-            Err(e) => Known::Unknown(format!("{name}: {}", e.one_line())),
+            Ok(found) => Learned::Known(found),
+            Err(e) => Learned::Unknown(format!("{name}: {}", e.one_line())),
         });
     }
     let mut unread: Vec<(String, String)> = sources.away.clone();
@@ -153,7 +154,7 @@ async fn of_database(
     })
 }
 
-type Audits = (Known<Vec<AuditLine>>, Vec<Coverage>, Vec<findings::Trouble>);
+type Audits = (Learned<Vec<AuditLine>>, Vec<Coverage>, Vec<findings::Trouble>);
 
 async fn audits(
     sources: &Sources,
@@ -162,7 +163,7 @@ async fn audits(
 ) -> Audits {
     let kept = match audit::list(&sources.stores, &sources.keys).await {
         Ok(kept) => kept,
-        Err(e) => return (Known::Unknown(e.one_line()), Vec::new(), Vec::new()),
+        Err(e) => return (Learned::Unknown(e.one_line()), Vec::new(), Vec::new()),
     };
     let mut reports = Vec::new();
     for kept in kept.into_iter().filter(|kept| kept.audit.began() >= since).rev() {
@@ -197,7 +198,7 @@ async fn audits(
         }
     }
     let reports: Vec<_> = reports.iter().collect();
-    (Known::Known(lines), coverage, findings::follow(&reports))
+    (Learned::Known(lines), coverage, findings::follow(&reports))
 }
 
 /// The lines of a drill's report that count here.
@@ -223,7 +224,7 @@ async fn drills(
     sources: &Sources,
     since: DateTime<Utc>,
     unread: &mut Vec<(String, String)>,
-) -> Known<Vec<Drill>> {
+) -> Learned<Vec<Drill>> {
     let mut ids: BTreeSet<String> = BTreeSet::new();
     let mut away: Option<Error> = None;
     for store in &sources.stores {
@@ -233,7 +234,7 @@ async fn drills(
         }
     }
     if let (true, Some(e)) = (ids.is_empty(), away) {
-        return Known::Unknown(e.one_line());
+        return Learned::Unknown(e.one_line());
     }
     let reads = stream::iter(ids).map(async |id| {
         let mut why = String::new();
@@ -271,25 +272,25 @@ async fn drills(
         }
     }
     drills.sort_by_key(|drill| drill.began);
-    Known::Known(drills)
+    Learned::Known(drills)
 }
 
 async fn failovers(
     journals: Option<Result<Copies>>,
     since: DateTime<Utc>,
     unread: &mut Vec<(String, String)>,
-) -> Known<Vec<Failover>> {
+) -> Learned<Vec<Failover>> {
     let copies = match journals {
-        None => return Known::Known(Vec::new()),
-        Some(Err(e)) => return Known::Unknown(e.one_line()),
+        None => return Learned::Known(Vec::new()),
+        Some(Err(e)) => return Learned::Unknown(e.one_line()),
         Some(Ok(copies)) => copies,
     };
     let all = match journal::list(&copies).await {
         Ok(all) => all,
-        Err(e) => return Known::Unknown(e.one_line()),
+        Err(e) => return Learned::Unknown(e.one_line()),
     };
     if let Some(why) = all.control_away {
-        return Known::Unknown(why);
+        return Learned::Unknown(why);
     }
     unread.extend(all.unreadable.into_iter().map(|(run, why)| (format!("run {run}"), why)));
     let mut failovers = Vec::new();
@@ -312,5 +313,5 @@ async fn failovers(
         });
     }
     failovers.sort_by_key(|failover| failover.began);
-    Known::Known(failovers)
+    Learned::Known(failovers)
 }

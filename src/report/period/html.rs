@@ -2,9 +2,10 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
+use super::PeriodReport;
 use super::document::{answers, taken, troubles};
-use super::{Known, PeriodReport};
 use crate::integrity::audit::{Standing, chain};
+use crate::model::Learned;
 use crate::report::STYLE;
 use crate::report::audit::{STYLE as MORE_STYLE, calendar};
 use crate::report::words::{bytes, moment, span};
@@ -69,12 +70,12 @@ pub fn html(report: &PeriodReport) -> String {
     .into_string()
 }
 
-fn snapshots(known: &Known<super::Snapshots>) -> Markup {
+fn snapshots(known: &Learned<super::Snapshots>) -> Markup {
     page! {
         section {
             @match known {
-                Known::Unknown(why) => { h2 { "Snapshots" } p { "UNKNOWN: " (why) } }
-                Known::Known(s) => {
+                Learned::Unknown(why) => { h2 { "Snapshots" } p { "UNKNOWN: " (why) } }
+                Learned::Known(s) => {
                     h2 { "Snapshots of " (s.database) }
                     p { (taken(s)) }
                     @if !s.days.is_empty() { div .drawing { (calendar(&s.days)) } }
@@ -97,9 +98,9 @@ fn drills(report: &PeriodReport) -> Markup {
         section {
             h2 { "Drills" }
             @match &report.drills {
-                Known::Unknown(why) => { p { "UNKNOWN: " (why) } }
-                Known::Known(drills) if drills.is_empty() => { p .none { "None." } }
-                Known::Known(drills) => {
+                Learned::Unknown(why) => { p { "UNKNOWN: " (why) } }
+                Learned::Known(drills) if drills.is_empty() => { p .none { "None." } }
+                Learned::Known(drills) => {
                     table { @for drill in drills { tr {
                         td class=(if drill.passed { "passed" } else { "failed" }) { (if drill.passed { "passed" } else { "FAILED" }) }
                         td { (moment(drill.began)) }
@@ -113,9 +114,9 @@ fn drills(report: &PeriodReport) -> Markup {
         section {
             h2 { "Runs" }
             @match &report.failovers {
-                Known::Unknown(why) => { p { "UNKNOWN: " (why) } }
-                Known::Known(runs) if runs.is_empty() => { p .none { "None." } }
-                Known::Known(runs) => {
+                Learned::Unknown(why) => { p { "UNKNOWN: " (why) } }
+                Learned::Known(runs) if runs.is_empty() => { p .none { "None." } }
+                Learned::Known(runs) => {
                     table { @for run in runs { tr {
                         td { (moment(run.began)) }
                         td { code { (run.run) } }
@@ -139,9 +140,9 @@ fn audits(report: &PeriodReport) -> Markup {
         section {
             h2 { "Audits" }
             @match &report.audits {
-                Known::Unknown(why) => { p { "UNKNOWN: " (why) } }
-                Known::Known(audits) if audits.is_empty() => { p .none { "None." } }
-                Known::Known(audits) => {
+                Learned::Unknown(why) => { p { "UNKNOWN: " (why) } }
+                Learned::Known(audits) if audits.is_empty() => { p .none { "None." } }
+                Learned::Known(audits) => {
                     table { @for audit in audits { tr {
                         td class=(class(audit.standing)) { (audit.standing) }
                         td { (moment(audit.began)) }

@@ -20,27 +20,10 @@ use crate::integrity::audit::Standing;
 use crate::integrity::audit::chain::Hole;
 use crate::integrity::audit::days::Day;
 use crate::integrity::verify::Depth;
+use crate::model::Learned;
 
 /// The version of the report's form.
 pub const FORM: u32 = 1;
-
-/// Something that is known, or why it is not.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Known<T> {
-    Known(T),
-    /// Why; never shown as fine.
-    Unknown(String),
-}
-
-impl<T> Known<T> {
-    pub fn known(&self) -> Option<&T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::Unknown(_) => None,
-        }
-    }
-}
 
 /// The snapshots of one database in the period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,10 +111,10 @@ pub struct PeriodReport {
     pub since: DateTime<Utc>,
     pub rto_seconds: u64,
     pub rpo_seconds: u64,
-    pub snapshots: Vec<Known<Snapshots>>,
-    pub drills: Known<Vec<Drill>>,
-    pub failovers: Known<Vec<Failover>>,
-    pub audits: Known<Vec<AuditLine>>,
+    pub snapshots: Vec<Learned<Snapshots>>,
+    pub drills: Learned<Vec<Drill>>,
+    pub failovers: Learned<Vec<Failover>>,
+    pub audits: Learned<Vec<AuditLine>>,
     /// Reports that could not be read or proven, and why.
     pub unread: Vec<(String, String)>,
     pub coverage: Vec<Coverage>,

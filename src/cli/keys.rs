@@ -53,7 +53,7 @@ fn generate(out: &Path) -> Result<Done> {
     let (private, public) = seal::generate(random)?;
     let beside = public_path(out);
     write_new(&beside, &public.pem, 0o644)?;
-    if let Err(e) = write_new(out, private.expose(), 0o600) {
+    if let Err(e) = write_new(out, private.expose()?, 0o600) {
         // A public key without its private one is of no use.
         let _ = std::fs::remove_file(&beside);
         return Err(e);

@@ -70,11 +70,8 @@ async fn a_whole_repository_passes_and_two_days_without_snapshots_do_not() {
 async fn a_budget_reads_on_until_everything_was_read_and_damage_is_found_on_the_way() {
     let world = World::new().await;
     let stores = both(&world);
-    let total: u64 = {
-        let audited =
-            audit(&AuditRequest { budget: Some(1), ..request(&world, &stores, Depth::Content) });
-        audited.await.unwrap().chosen.unwrap().1
-    };
+    let terms = AuditRequest { budget: Some(1), ..request(&world, &stores, Depth::Content) };
+    let total = audit(&terms).await.unwrap().chosen.unwrap().1;
     let key = world.objects.keys().find(|key| key.contains(".on.")).unwrap().clone();
     let mut spoilt = world.objects[&key].to_vec();
     spoilt[9] ^= 1;

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::integrity::history;
 use crate::integrity::verified::Depth;
 use crate::integrity::verify::Inventory;
-use crate::integrity::verify::scope::{Covered, Fingerprint, Ledger, SLICES, Slice};
+use crate::integrity::verify::scope::{Covered, Fingerprint, Ledger, Slice};
 use crate::model::{GenerationId, Level, Sink};
 use crate::store::ObjectStore;
 
@@ -70,16 +70,14 @@ pub fn plan(held: &[Held], depth: Depth, budget: Option<u64>, shard: Option<Shar
     let mut waiting = Vec::new();
     for held in held {
         for (generation, bytes) in &held.bytes {
-            for slice in 0..SLICES {
-                // There are as many slices as a byte has values.
-                let number = slice as Slice;
-                if bytes[slice] == 0 || shard.is_some_and(|shard| !shard.has(number)) {
+            for (number, size) in (0..=Slice::MAX).zip(bytes.iter().copied()) {
+                if size == 0 || shard.is_some_and(|shard| !shard.has(number)) {
                     continue;
                 }
                 let at = held.coverage.at(generation, depth, number);
                 let age = (at, std::cmp::Reverse(generation.clone()), number, held.store.clone());
                 let turn = (held.store.clone(), held.database.clone(), generation.clone(), number);
-                waiting.push((age, turn, bytes[slice]));
+                waiting.push((age, turn, size));
             }
         }
     }
@@ -175,6 +173,7 @@ impl Ledger for Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::integrity::verify::scope::SLICES;
 
     fn held(store: &str) -> Held {
         let generation: GenerationId = "g20261122T134512Z-3f9a1c".parse().unwrap();

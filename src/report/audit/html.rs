@@ -61,8 +61,11 @@ fn figures(report: &AuditReport) -> Markup {
     let took = (report.ended - report.began).as_seconds_f64();
     page! {
         section .figures {
-            div .bad[failed > 0] { b { (count(Standing::Passed)) " passed" }
-                span { (failed) " failed" } small { (unverified) " could not be made" } }
+            div .bad[failed > 0] {
+                b { @if failed > 0 { (failed) " failed" } @else { (count(Standing::Passed)) " passed" } }
+                span { @if failed > 0 { (count(Standing::Passed)) " passed" } @else { "none failed" } }
+                small { (unverified) " could not be made" }
+            }
             div .bad[missed > 0] { b { (snapshots) } span { "snapshots" } small { (missed) " missing" } }
             div { b { (bytes(report.checked_bytes())) } span { "checked" }
                 small { (report.checked_objects()) " objects in " (span(took)) } }

@@ -89,16 +89,17 @@ pub(super) fn in_order(report: &AuditReport) -> Vec<&Check> {
 pub(super) fn verdict(report: &AuditReport) -> String {
     let count = |standing| report.checks_that(standing).count();
     let (failed, unverified) = (count(Standing::Failed), count(Standing::Unverified));
+    let checks = |n: usize| if n == 1 { "1 check".to_owned() } else { format!("{n} checks") };
     match report.standing {
         Standing::Failed if unverified > 0 => {
-            format!("{failed} checks FAILED, and {unverified} could not be made")
+            format!("{} FAILED, and {unverified} could not be made", checks(failed))
         }
-        Standing::Failed => format!("{failed} checks FAILED"),
+        Standing::Failed => format!("{} FAILED", checks(failed)),
         Standing::Unverified => {
-            format!("Nothing is known to be wrong, but {unverified} checks could not be made")
+            format!("Nothing is known to be wrong, but {} could not be made", checks(unverified))
         }
         Standing::Passed | Standing::NotApplicable => {
-            format!("All {} checks passed", count(Standing::Passed))
+            format!("{} passed, none failed", checks(count(Standing::Passed)))
         }
     }
 }

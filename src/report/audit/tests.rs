@@ -85,7 +85,7 @@ fn every_form_names_the_worst_first_and_where_it_is() {
     let report = specimen(Standing::Failed);
     let text = markdown(&report);
     for wanted in [
-        "1 checks FAILED",
+        "1 check FAILED",
         "| FAILED | integrity | pets, store west | 1 finding Next: mend it |",
         "missing: 2026-11-22 11:00 to 12:00 UTC (2)",
         "worker 3 of 8",
@@ -111,7 +111,7 @@ fn what_is_unverified_is_neither_good_nor_bad() {
     let report = specimen(Standing::Unverified);
     assert!(html(&report).contains("verdict fair"));
     assert!(
-        markdown(&report).contains("Nothing is known to be wrong, but 1 checks could not be made")
+        markdown(&report).contains("Nothing is known to be wrong, but 1 check could not be made")
     );
     assert!(html(&specimen(Standing::Passed)).contains("verdict good"));
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::chain::{self, Found};
-use super::{Copies, load};
+use super::{Copies, load, seal_text};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::runbook::record::{Entry, Record};
@@ -163,10 +163,9 @@ fn one(run: &str, found: &Found) -> Vec<Flaw> {
     let whole = chain.flaws.is_empty();
     let mut flaws = chain.flaws;
     for (last, bytes) in &found.seals {
-        let sealed = serde_json::from_slice::<serde_json::Value>(bytes).ok();
-        let digest = sealed.and_then(|v| v["last"].as_str()?.parse::<Digest>().ok());
-        let there = found.entries.get(last).map(|bytes| Digest::of(bytes));
-        if digest.is_none() || digest != there {
+        // A seal has one spelling, so that none of its bytes can change unseen.
+        let there = found.entries.get(last).map(|entry| seal_text(last + 1, Digest::of(entry)));
+        if there.is_none_or(|there| there.as_bytes() != &bytes[..]) {
             flaws.push(Flaw::Sealed { entry: *last });
         }
     }

@@ -53,7 +53,7 @@ async fn every_object_is_mended_from_the_other_store_and_its_damage_kept() {
             assert_eq!(plan.lost(), 0, "{key} {plan:#?}");
             assert_eq!(plan.mends.len() + plan.absent.len(), 1, "{key} {plan:#?}");
             // A plan changes nothing.
-            assert_eq!(held(&west).await.get(key) == Some(&world.objects[key]), false);
+            assert_ne!(held(&west).await.get(key), Some(&world.objects[key]));
             let report = apply(&request, &plan, &|| Ok(())).await.unwrap();
             assert_eq!(report.verdict(), Verdict::Intact, "{key} {report:#?}");
             assert_eq!(held(&west).await, world.objects, "{key}");

@@ -1,7 +1,7 @@
 //! What an action does and takes, on a terminal.
 
-use super::wrapping::hung;
-use crate::providers::ActionKind;
+use super::wrapping::{hung, wrapped};
+use crate::providers::{ActionKind, leaves};
 use crate::runbook::manual::{self, Argument};
 
 pub fn text(kind: &ActionKind) -> String {
@@ -9,7 +9,7 @@ pub fn text(kind: &ActionKind) -> String {
     let arguments = manual::arguments(kind);
     if arguments.is_empty() {
         text.push_str("\nIt takes no arguments.\n");
-        return text;
+        return text + &left(kind);
     }
     text.push_str("\nArguments (those with * must be given):\n");
     lay_out(&arguments, "  ", &mut text);
@@ -21,7 +21,17 @@ pub fn text(kind: &ActionKind) -> String {
         text.push_str(&format!("with = {{ {} }}\n", given.join(", ")));
     }
     text.push_str("timeout = \"1m\"\n");
-    text
+    text + &left(kind)
+}
+
+/// What later steps may ask it for.
+fn left(kind: &ActionKind) -> String {
+    let left = leaves::by(kind.name);
+    if left.is_empty() {
+        return String::new();
+    }
+    let facts = left.join(", ");
+    format!("\n{}", wrapped(&format!("It leaves, as ${{steps.NAME.FACT}}: {facts}"), 80, "  "))
 }
 
 fn lay_out(arguments: &[Argument], indent: &str, text: &mut String) {

@@ -9,9 +9,24 @@ use super::render::Done;
 use super::run_args::Approve;
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
-use crate::runbook::journal;
-use crate::runbook::sheet::Who;
+use crate::providers::agreement;
+use crate::runbook::journal::{self, Loaded};
+use crate::runbook::plan::PlannedStep;
+use crate::runbook::record::Ending;
+use crate::runbook::sheet::{OnFailure, Who};
+use crate::runbook::state::Standing;
 use crate::store::approval::{self, Approval};
+
+/// Whether an approval comes too late. A step that failed and holds its run up is tried again by
+/// `resume`, and may have failed for want of one.
+fn is_over(loaded: &Loaded, step: &PlannedStep) -> bool {
+    let state = &loaded.state;
+    let open = matches!(state.ended, None | Some(Ending::Stopped)) && state.aborting.is_none();
+    match state.standing(&step.id) {
+        Standing::Failed { .. } => !open || step.on_failure == OnFailure::Continue,
+        _ => !open || state.has_ended(&step.id),
+    }
+}
 
 pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
     let app = App::load(cli.config.as_deref())?;
@@ -29,12 +44,13 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
             false => error.hint(format!("steps that need an approval: {}", waiting.join(", "))),
         }
     })?;
-    // `human.approve` wants a second person unless it says otherwise.
+    // `human.approve` wants a second person unless it says otherwise; a fence that fails wants one.
     let second = match &step.approve {
         Some(approve) => approve.who == Who::SecondPerson,
         None => {
             let who = step.with.0.get("who").and_then(|who| who.as_str());
-            step.uses == "human.approve" && who != Some("operator")
+            agreement::OF_A_SECOND_PERSON.contains(&step.uses.as_str())
+                || step.uses == "human.approve" && who != Some("operator")
         }
     };
     let operators = &loaded.state.operators;
@@ -43,7 +59,7 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
         return Err(Error::new(Kind::Usage, what)
             .hint("a second person must do it; somebody else gives their name with `--as`"));
     }
-    if loaded.state.has_ended(&step.id) {
+    if is_over(&loaded, step) {
         let what = format!("approve step `{}` of run {run}: it is over", step.id);
         return Err(Error::new(Kind::Usage, what).hint(format!("`drctl runs show {run}` shows it")));
     }
@@ -56,8 +72,10 @@ pub async fn run(cli: &Cli, args: &Approve) -> Result<Done> {
     };
     let counts = approval::give(&*copies.control, &approval).await?.approval;
     let at = counts.at.format("%Y-%m-%d %H:%M:%S UTC");
+    let failed = matches!(loaded.state.standing(&step.id), Standing::Failed { .. });
+    let next = if failed { format!("To go on: drctl resume {run}\n") } else { String::new() };
     let text = match counts == approval {
-        true => format!("Step `{}` of run {run} is approved by {by}.\n", step.id),
+        true => format!("Step `{}` of run {run} is approved by {by}.\n{next}", step.id),
         false => {
             format!(
                 "Step `{}` of run {run} was approved before: {at}, by {}.\n",

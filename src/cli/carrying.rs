@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::interrupt::interrupts;
 use super::live;
 use super::render::{Done, span};
+use super::wrapping::hung;
 use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::model::{Level, Sink};
@@ -111,7 +112,11 @@ pub fn done(plan: &Plan, left: &Left, aborting: bool) -> Done {
         if let (Standing::Failed { .. }, Some(outcome)) = (&known.standing, &known.outcome) {
             text.push_str(&format!("  {} failed: {}\n", step.id, outcome.in_words()));
             if let Outcome::Failed { hint: Some(hint), .. } = outcome {
-                text.push_str(&format!("    -> {hint}\n"));
+                let left = match ending {
+                    Some(Ending::SucceededWithFailures) => "left to do: ",
+                    _ => "",
+                };
+                text.push_str(&hung("    -> ", &format!("{left}{hint}"), 80));
             }
             failed.push(json!({ "step": step.id, "error": outcome.in_words() }));
         }

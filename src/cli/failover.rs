@@ -8,10 +8,12 @@ use serde_json::json;
 
 use super::args::Cli;
 use super::carrying::{self, carry_on, operator};
+use super::foreseeing;
 use super::interrupt;
 use super::plan_view;
 use super::render::Done;
 use super::run_args::{Failover, How, Run};
+use super::wrapping::{hung, wrapped};
 use crate::app::{self, App};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Level, RunId};
@@ -39,24 +41,58 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
     let name = named.unwrap_or(&app.config.failover.runbook);
     let now = Utc::now();
     let id = RunId::new(now, app::random()?).to_string();
-    let active = active(&app, &world, how).await?;
-    let circumstances = Circumstances { active, run: id.clone(), reason: how.reason.clone() };
+    let (active, guessed) = active(&app, &world, how).await?;
+    let circumstances =
+        Circumstances { active: active.clone(), run: id.clone(), reason: how.reason.clone() };
     let book = runbook::load(&app.config, name, &circumstances)?;
-    let plan = plan::make(&book, &app.config, how.mode, &circumstances)?;
+    let mode = how.mode.unwrap_or(book.usual_mode());
+    let plan = plan::make(&book, &app.config, mode, &circumstances)?;
+    foreseeing::accepted(how)?;
     if how.dry_run {
-        let fields = json!({ "dry_run": true, "plan": plan });
-        return Ok(Done::well(plan_view::text(&plan, None), fields));
+        let seen = foreseeing::foresee(&world, &plan).await?;
+        let mut text = plan_view::text(&plan, foreseeing::in_words(&seen.loss).as_deref());
+        if let Some(guessed) = guessed.or_else(|| elsewhere(&plan, &active)) {
+            text.push_str(&wrapped(&format!("\nWARNING: {guessed}"), 80, "  "));
+        }
+        if let Some(wait) = seen.will_wait(&plan, how) {
+            text.push('\n');
+            text.push_str(&hung("Unfenced     ", &wait, 80));
+        }
+        let fields = json!({ "dry_run": true, "plan": plan, "expected_loss": seen.loss });
+        return Ok(Done::well(text, fields));
     }
     if let Some(given) = how.confirm.as_deref().filter(|given| *given != plan.to) {
-        let what = format!("--confirm {given}: this runbook makes {} the active region", plan.to);
+        let what = match plan.from == plan.to {
+            true => format!("--confirm {given}: this runbook works in {}", plan.to),
+            false => format!("--confirm {given}: this runbook makes {} the active region", plan.to),
+        };
+        let guessed = guessed.map(|guessed| format!("; {guessed}")).unwrap_or_default();
         return Err(Error::new(Kind::Usage, what)
-            .hint("nothing was begun; `--dry-run` shows what would be done"));
+            .hint(format!("nothing was begun; `--dry-run` shows what would be done{guessed}")));
     }
     let copies = app.journals().await?;
     let sink = carrying::sink(cli.json);
-    for warning in fit(&app, &world, &copies, &plan, how, now).await? {
+    let elsewhere = elsewhere(&plan, &active).filter(|_| guessed.is_none());
+    if let Some(guessed) = guessed {
+        sink.notice(Level::Warning, guessed);
+    }
+    let (fit, loss) = tokio::join!(
+        fit(&app, &world, &copies, &plan, elsewhere, how, now),
+        foreseeing::foresee(&world, &plan)
+    );
+    let (warnings, seen) = (fit?, loss?);
+    let wait = seen.will_wait(&plan, how);
+    let loss = seen.loss;
+    for warning in warnings.into_iter().chain(wait) {
         sink.notice(Level::Warning, warning);
     }
+    let words = foreseeing::in_words(&loss);
+    match (&how.confirm, &words) {
+        (None, _) => show(&plan, words.as_deref())?,
+        (Some(_), Some(words)) => sink.notice(Level::Info, format!("loss to expect of {words}")),
+        (Some(_), None) => {}
+    }
+    let agreed = foreseeing::agree(&plan, &loss, how).await?;
     if how.confirm.is_none() {
         ask(&plan).await?;
     }
@@ -71,7 +107,9 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
         operator: by.clone(),
         operators: vec![by.clone()],
         reason: how.reason.clone(),
-        accepted_loss: how.accept_loss.clone(),
+        accepted_loss: agreed.or_else(|| how.accept_loss.clone()),
+        rpo: Some(plan.rpo),
+        expected_loss: loss,
         accept_unfenced: how.accept_unfenced,
         primary_is_broken: how.primary_is_broken.clone(),
         drill: false,
@@ -88,24 +126,44 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
     Ok(carrying::done(&plan, &left, false))
 }
 
-/// The region that is active by the epoch.
-async fn active(app: &App, world: &World, how: &How) -> Result<String> {
+/// The region that is active by the epoch; where that cannot be read and need not be, a guess, and
+/// why it is one.
+async fn active(app: &App, world: &World, how: &How) -> Result<(String, Option<String>)> {
     let read = tokio::time::timeout(HASTE, epoch::read(&*world.control)).await;
     let read = read.unwrap_or_else(|_| {
         let what = format!("read the epoch in store `{}`: no answer", world.control.name());
         Err(Error::new(Kind::Storage, what))
     });
     match read {
-        Ok(Some(epoch)) => Ok(epoch.region),
-        Ok(None) => Ok(app.config.regions.primary.clone()),
+        Ok(Some(epoch)) => Ok((epoch.region, None)),
+        Ok(None) => Ok((app.config.regions.primary.clone(), None)),
         // A look needs no store, and neither does who was told to do without.
         Err(e) if e.kind() == Kind::Storage && (how.dry_run || how.local_journal) => {
-            Ok(app.config.regions.primary.clone())
+            let primary = app.config.regions.primary.clone();
+            let why = e.one_line();
+            let text = format!(
+                "which region is active is not known ({why}): {primary} is taken to be, as configured"
+            );
+            Ok((primary, Some(text)))
         }
         Err(e) => Err(e.during("find out which region is active").hint(
             "`drctl doctor` tests the stores; to go on without the control store: `--local-journal`",
         )),
     }
+}
+
+/// That the service is not where the runbook takes it from.
+fn elsewhere(plan: &Plan, active: &str) -> Option<String> {
+    let (book, from) = (&plan.runbook, &plan.from);
+    let text = || format!("runbook `{book}` starts from {from}, and {active} is the active region");
+    (from != active).then(text)
+}
+
+fn refused(elsewhere: &str) -> Error {
+    Error::new(Kind::Unverified, format!("begin a run: {elsewhere}")).hint(
+        "`drctl runbook list` has the one that leads the other way; where a run was left half done \
+         and it is right all the same: `--skip-preflight REASON`",
+    )
 }
 
 /// Whether a run may begin; what should be said where it may although something is not as it should
@@ -115,6 +173,7 @@ async fn fit(
     world: &World,
     copies: &Copies,
     plan: &Plan,
+    elsewhere: Option<String>,
     how: &How,
     now: DateTime<Utc>,
 ) -> Result<Vec<String>> {
@@ -140,6 +199,10 @@ async fn fit(
         Err(e) if how.local_journal => warnings.push(e.one_line()),
         Err(e) => return Err(e),
     }
+    match (elsewhere, &how.skip_preflight) {
+        (Some(elsewhere), None) => return Err(refused(&elsewhere)),
+        (elsewhere, _) => warnings.extend(elsewhere),
+    }
     let judged = match preflight::last(&*world.control, &plan.runbook).await {
         Ok(last) => preflight::judge(
             last.as_ref(),
@@ -164,15 +227,24 @@ async fn fit(
     Ok(warnings)
 }
 
-/// Shows the plan and has the region's name typed.
-async fn ask(plan: &Plan) -> Result<()> {
+/// Shows the plan to somebody who can be asked.
+fn show(plan: &Plan, loss: Option<&str>) -> Result<()> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Error::new(Kind::Usage, "confirm the run: nobody can be asked here")
             .hint(format!("`--confirm {}`, after a look with `--dry-run`", plan.to)));
     }
-    let text = plan_view::text(plan, None);
+    let _ = std::io::stderr().write_all(plan_view::text(plan, loss).as_bytes());
+    Ok(())
+}
+
+/// Has the region's name typed.
+async fn ask(plan: &Plan) -> Result<()> {
     let mut out = std::io::stderr();
-    let _ = write!(out, "{text}\nTo begin, type the name of the region that becomes active: ");
+    let region = match plan.from == plan.to {
+        true => "that is worked on",
+        false => "that becomes active",
+    };
+    let _ = write!(out, "\nTo begin, type the name of the region {region}: ");
     let _ = out.flush();
     let typed = interrupt::line().await;
     match typed.trim() == plan.to {

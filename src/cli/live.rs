@@ -6,11 +6,11 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::screen;
-use super::story::{Story, minutes};
+use super::story::{Story, UnderWay, minutes};
 use crate::model::{Event, Sink};
 
 /// The sink for how the command was called.
@@ -97,13 +97,7 @@ impl View {
                     bar
                 }
             };
-            let since = (now - under_way.since).to_std().unwrap_or_default();
-            let waits = match under_way.waits_for.as_str() {
-                "" => String::new(),
-                what => format!("  waits for {what}"),
-            };
-            let budget = minutes(under_way.budget);
-            bar.set_message(format!("{step}  {} of {budget}{waits}", minutes(since)));
+            bar.set_message(step_line(step, under_way, now));
             bar.tick();
         }
         if self.story.confirmed.is_some() {
@@ -115,12 +109,26 @@ impl View {
                     clock
                 }
             };
-            let (ended, steps) = (self.story.ended, self.story.steps.len());
-            let clock_text = self.story.clock(now);
-            clock.set_message(format!("{ended} of {steps} steps over  {clock_text}"));
+            clock.set_message(clock_line(&self.story, now));
             clock.tick();
         }
     }
+}
+
+/// A step under way: how long, of how much, and what it waits for.
+fn step_line(step: &str, under_way: &UnderWay, now: DateTime<Utc>) -> String {
+    let since = (now - under_way.since).to_std().unwrap_or_default();
+    let waits = match under_way.waits_for.as_str() {
+        "" => String::new(),
+        what => format!("  waits for {what}"),
+    };
+    let over = if since > under_way.budget { " OVER" } else { "" };
+    format!("{step}  {} of {}{over}{waits}", minutes(since), minutes(under_way.budget))
+}
+
+/// Below all steps: how many are over, and the clock.
+fn clock_line(story: &Story, now: DateTime<Utc>) -> String {
+    format!("{} of {} steps over  {}", story.ended, story.steps.len(), story.clock(now))
 }
 
 impl Sink for Live {
@@ -138,5 +146,85 @@ impl Sink for Live {
 impl Drop for Live {
     fn drop(&mut self) {
         let _ = lock(&self.0).all.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::RunStep;
+
+    fn step(id: &str, budget_seconds: u64) -> RunStep {
+        RunStep {
+            id: id.to_owned(),
+            uses: "fake".to_owned(),
+            effect: format!("do {id}"),
+            needs: Vec::new(),
+            budget_seconds,
+            point_of_no_return: false,
+            standing: "waiting".to_owned(),
+        }
+    }
+
+    /// What stands on the terminal, in the order of the view.
+    fn screen(story: &Story, now: DateTime<Utc>) -> String {
+        let mut lines: Vec<String> =
+            story.under_way.iter().map(|(id, step)| step_line(id, step, now)).collect();
+        lines.push(clock_line(story, now));
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_live_view_of_a_run() {
+        let began = DateTime::UNIX_EPOCH;
+        let at = |seconds| began + TimeDelta::seconds(seconds);
+        let mut story = Story::default();
+        let mut take = |event: Event, seconds| {
+            let _ = story.take(&event, at(seconds));
+        };
+        take(
+            Event::RunStarted {
+                run: "r20261124T100000Z-3f9a1c".to_owned(),
+                runbook: "region-failover".to_owned(),
+                title: "Region failure".to_owned(),
+                mode: "forced".to_owned(),
+                operator: "ann on ops-1".to_owned(),
+                confirmed: began,
+                rto_seconds: 900,
+                steps: vec![step("detect", 20), step("fence", 60), step("web-room", 150)],
+            },
+            0,
+        );
+        let started =
+            |step: &str, s| Event::StepStarted { step: step.to_owned(), attempt: 1, at: at(s) };
+        take(started("detect", 1), 1);
+        let summary = "it is down".to_owned();
+        take(
+            Event::StepEnded {
+                step: "detect".to_owned(),
+                outcome: "done".to_owned(),
+                summary,
+                warnings: Vec::new(),
+                hint: None,
+                at: at(5),
+            },
+            5,
+        );
+        take(started("fence", 6), 6);
+        take(started("web-room", 6), 6);
+        let what = "4 tasks running, 2 of them healthy".to_owned();
+        take(Event::StepWaits { step: "web-room".to_owned(), what }, 7);
+        insta::assert_snapshot!(screen(&story, at(41)), @r"
+        fence  00:35 of 01:00
+        web-room  00:35 of 02:30  waits for 4 tasks running, 2 of them healthy
+        1 of 3 steps over  00:41 of 15:00 gone, 14:19 left
+        ");
+        insta::assert_snapshot!(screen(&story, at(941)), @r"
+        fence  15:35 of 01:00 OVER
+        web-room  15:35 of 02:30 OVER  waits for 4 tasks running, 2 of them healthy
+        1 of 3 steps over  15:41 gone: 00:41 OVER the RTO of 15:00
+        ");
     }
 }

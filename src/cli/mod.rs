@@ -6,10 +6,13 @@ mod args;
 mod audit;
 mod audit_args;
 mod carrying;
+#[cfg(test)]
+mod carrying_tests;
 mod completions;
 mod copy;
 mod doctor;
 mod failover;
+mod foreseeing;
 mod init;
 mod interrupt;
 mod keys;

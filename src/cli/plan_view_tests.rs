@@ -81,8 +81,8 @@ fn a_region_failover() {
                          `petforce` in us-west-2
       9  web-steady      wait until service `web` of cluster `petforce` in   2m 45s!
                          us-west-2 is steady
-     10  web-healthy     wait until 4 targets of `petforce-web` in              45s!
-                         us-west-2 are healthy
+     10  web-healthy     wait until `petforce-web` in us-west-2 has 4           45s!
+                         healthy targets
      11  smoke           wait until                                             30s!
                          https://app.petforce.example/health/ready at
                          petforce-west-1234567890.us-west-2.elb.amazonaws.com:443
@@ -176,8 +176,8 @@ fn a_switchover() {
                          `petforce` in us-west-2
      10  web-steady      wait until service `web` of cluster `petforce` in   2m 30s!
                          us-west-2 is steady
-     11  web-healthy     wait until 4 targets of `petforce-web` in              45s!
-                         us-west-2 are healthy
+     11  web-healthy     wait until `petforce-web` in us-west-2 has 4           45s!
+                         healthy targets
      12  smoke           wait until                                             30s!
                          https://app.petforce.example/health/ready at
                          petforce-west-1234567890.us-west-2.elb.amazonaws.com:443
@@ -233,20 +233,20 @@ fn a_way_back_to_a_good_snapshot() {
       1 *alert          tell oncall, team: PetForce goes back to its last       15s
                         good snapshot: no reason given
                         - if it fails, the run goes on
-         find           find the newest snapshot of `petforce` in which 1       20m!
-                        questions are answered right
-      2 *restore        restore snapshot ${steps.find.snapshot} of              20m!
+         find           find the newest snapshot of `petforce` that answers     20m!
+                        1 question right
+      2 *restore        restore snapshot [snapshot left by find] of             20m!
                         `petforce` beside, as new database
                         `petforce_restored` in us-east-1
-      3  verify         ask database ${steps.restore.name} in us-east-1 1        2m!
-                        questions
+      3  verify         ask database [name left by restore] in us-east-1 1       2m!
+                        question
       4  accept         wait until a second person approves: All writes          5m!
                         since the snapshot that `find` chose leave the
                         service. They stay in the bad copy. Swap?
       5 *fence          fence `petforce` in us-east-1: close it to               1m!
                         everybody, end its sessions, default to read-only
     ──── POINT OF NO RETURN: from here on only forward ─────────────────────────────
-      6 *swap           put database `${steps.restore.name}` in the place        1m!
+      6 *swap           put database `[name left by restore]` in the place       1m!
                         of `petforce` in us-east-1, in one transaction
       7 *resume-web     replace the tasks of service `web` of cluster           30s!
                         `petforce` in us-east-1

@@ -9,7 +9,7 @@ use super::runbook_args::Preflight as Args;
 use super::wrapping::{hung, wrapped};
 use crate::app::{self, App};
 use crate::error::{Kind, Result};
-use crate::providers::{Mode, Standing};
+use crate::providers::Standing;
 use crate::runbook::preflight::{self, Noted, Preflight};
 use crate::runbook::{self, Circumstances, plan};
 use crate::store::epoch;
@@ -26,12 +26,10 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
         circumstances.active = epoch.region;
     }
     let book = runbook::load(&app.config, name, &circumstances)?;
-    let modes = match args.mode {
-        Some(mode) => vec![mode],
-        None => vec![Mode::Graceful, Mode::Forced],
-    };
+    let modes = args.mode.map_or_else(|| book.modes(), |mode| vec![mode]);
     let plans = modes
-        .into_iter()
+        .iter()
+        .copied()
         .map(|mode| plan::make(&book, &app.config, mode, &circumstances))
         .collect::<Result<Vec<_>>>()?;
     let by = app::operator();
@@ -40,9 +38,9 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
         crate::error::Error::new(Kind::Bug, "preflight of a runbook without a plan")
     })?;
     // A part of the steps is no proof for all of them.
-    let kept = match args.mode {
-        None => Some(preflight::keep(&*world.control, &found).await),
-        Some(_) => None,
+    let kept = match modes == book.modes() {
+        true => Some(preflight::keep(&*world.control, &found).await),
+        false => None,
     };
     Ok(done(&found, kept, world.control.name()))
 }

@@ -13,11 +13,16 @@ Examples:
   drctl failover --mode graceful                 the primary still answers: nothing is lost
   drctl failover --confirm us-west-2 --accept-loss unknown --reason 'us-east-1 is down'
 
-Without --mode it is `forced`; a primary that answers is then found out, and the run refused.
+Without --mode it is the runbook's, or `forced`; a primary that answers is then found out, and the run
+refused.
 Ctrl-C asks whether to pause, abort or go on. After a crash: `drctl resume RUN`, on any machine.
 
-Exit codes: 0 done; 6 done, but a step that may fail has failed; 1 stopped, paused or aborted; 2
-not begun; 5 somebody else is at it.")]
+The loss to expect is shown before anything is asked. One that is unknown, or more than the RPO, must be
+agreed to: with --accept-loss, or by typing it.
+
+Exit codes: 0 done; 6 done, but a step that may fail has failed, and the text says what is left to do;
+1 stopped, paused or aborted; 2 not begun; 4 not begun: no fresh preflight, or nobody agreed to the
+loss; 5 somebody else is at it.")]
 pub struct Failover {
     /// The runbook [default: `runbook` in [failover]]
     #[arg(long, value_name = "NAME")]
@@ -30,8 +35,8 @@ pub struct Failover {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  drctl run switchover --mode graceful --dry-run
-  drctl run failback --mode graceful
+  drctl run switchover --dry-run
+  drctl run failback
 
 As `drctl failover`, for any runbook.")]
 pub struct Run {
@@ -47,9 +52,10 @@ pub struct How {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// `graceful`: the primary still answers; `forced`: it is lost
-    #[arg(long, value_parser = mode, default_value = "forced")]
-    pub mode: Mode,
+    /// `graceful`: the primary still answers; `forced`: it is lost [default: that of the runbook, else
+    /// forced]
+    #[arg(long, value_parser = mode)]
+    pub mode: Option<Mode>,
     /// The name of the region that becomes active; asked for where it is not given
     #[arg(long, value_name = "REGION")]
     pub confirm: Option<String>,

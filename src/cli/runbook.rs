@@ -109,9 +109,10 @@ fn check(config: &Config, files: &[PathBuf]) -> Result<Done> {
     Ok(Done::with(code, text, json!({ "files": fields })))
 }
 
-fn show(config: &Config, name: &str, mode: Mode) -> Result<Done> {
+fn show(config: &Config, name: &str, mode: Option<Mode>) -> Result<Done> {
     let circumstances = Circumstances::of_a_look(config);
     let book = runbook::load(config, name, &circumstances)?;
+    let mode = mode.unwrap_or(book.usual_mode());
     let plan = plan::make(&book, config, mode, &circumstances)?;
     let mut text = plan_view::text(&plan, None);
     if let Some(about) = plan::about(&book, config, &circumstances)? {

@@ -12,7 +12,7 @@ use crate::providers::Mode;
 Examples:
   drctl runbook list
   drctl runbook show region-failover                 what it would do, in which order, in what time
-  drctl runbook show switchover --mode graceful
+  drctl runbook show region-failover --mode graceful
   drctl runbook check runbooks/*.toml                every problem of every file, with its line
   drctl runbook actions postgres.promote             what an action does, and its arguments
   drctl runbook schema > runbook.schema.json         for editors: completion and checks while you type
@@ -37,9 +37,9 @@ pub enum RunbookCommand {
     Show {
         /// Its name in the configured folder, or its file
         name: String,
-        /// Show it for this mode: graceful or forced
-        #[arg(long, default_value = "forced", value_parser = mode)]
-        mode: Mode,
+        /// Show it for this mode: graceful or forced [default: that of the runbook, else forced]
+        #[arg(long, value_parser = mode)]
+        mode: Option<Mode>,
     },
     /// Print the JSON Schema of runbooks
     Schema,
@@ -65,7 +65,7 @@ Exit codes: 0 ready, perhaps with warnings; 1 something is not ready; 4 somethin
 pub struct Preflight {
     /// The runbook's name, or its file [default: the one of the configuration]
     pub runbook: Option<String>,
-    /// Check the steps of this mode only: graceful or forced [default: both]
+    /// Check the steps of this mode only: graceful or forced [default: all that it is for]
     #[arg(long, value_parser = mode)]
     pub mode: Option<Mode>,
     /// How long any one step's checks may take

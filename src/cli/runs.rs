@@ -76,7 +76,9 @@ fn listed(
         .iter()
         .map(|run| {
             let took = (run.last - run.run.confirmed).as_seconds_f64();
-            let local = if run.local_only { "; ON THIS MACHINE ONLY" } else { "" };
+            // While the store cannot be asked, nobody knows what it has.
+            let alone = run.local_only && away.is_none();
+            let local = if alone { "; ON THIS MACHINE ONLY" } else { "" };
             vec![
                 run.run.id.clone(),
                 run.run.runbook.clone(),

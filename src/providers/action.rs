@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::World;
+use super::postgres::loss::Prediction;
 use crate::error::Error;
+use crate::model::Span;
 
 /// What an action leaves for later steps and the report: names and JSON values, never a secret.
 pub type Facts = Map<String, Value>;
@@ -248,6 +250,12 @@ pub struct RunFacts {
     /// `--accept-loss`: so much time, or so many bytes of WAL, may be lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_loss: Option<String>,
+    /// How much the runbook allows to be lost; none in journals of old: what the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpo: Option<Span>,
+    /// What was shown of the loss before the operator confirmed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected_loss: Vec<ExpectedLoss>,
     /// `--accept-unfenced`: go on although the old primary cannot be reached to fence it.
     #[serde(default)]
     pub accept_unfenced: bool,
@@ -260,6 +268,14 @@ pub struct RunFacts {
     /// The fencing number of the run's lease; greater with every operator.
     #[serde(default)]
     pub fence: u64,
+}
+
+/// What a database was expected to lose when the operator confirmed the run, as it was shown then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpectedLoss {
+    pub database: String,
+    #[serde(flatten)]
+    pub prediction: Prediction,
 }
 
 /// Tells people what a step waits for, in words; shown live and not kept.

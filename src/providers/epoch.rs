@@ -122,3 +122,81 @@ impl Action for Activate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::integrity::seal::Keys;
+    use crate::providers::action::Unheard;
+    use crate::providers::{FailureClass, Mode, RunFacts, World};
+    use crate::store::fault::{Fault, FaultyStore, Op};
+    use crate::store::{Class, MemoryStore, ObjectStore};
+
+    fn world(control: Arc<dyn ObjectStore>) -> World {
+        let text = "[project]\nname = \"p\"\n\
+            [regions]\nprimary = \"us-east-1\"\nstandby = \"us-west-2\"\n\
+            [store.west]\nurl = \"file:///nowhere/x\"\nregion = \"us-west-2\"\n\
+            [database.p]\nurl = \"host=127.0.0.1\"\nstores = [\"west\"]\n";
+        let config = Config::parse(text, Path::new("drctl.toml"), &|_| None).unwrap();
+        let keys = Keys::read(None, &[]).unwrap();
+        World::trusting(Vec::new(), Arc::new(config), BTreeMap::new(), control, keys).unwrap()
+    }
+
+    fn run() -> RunFacts {
+        RunFacts {
+            id: "r1".to_owned(),
+            runbook: "region-failover".to_owned(),
+            mode: Mode::Forced,
+            from: "us-east-1".to_owned(),
+            to: "us-west-2".to_owned(),
+            confirmed: Utc::now(),
+            operator: "ann on ops-1".to_owned(),
+            operators: Vec::new(),
+            reason: None,
+            accepted_loss: None,
+            rpo: None,
+            expected_loss: Vec::new(),
+            accept_unfenced: false,
+            primary_is_broken: None,
+            drill: false,
+            fence: 3,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_epoch_is_written_once_whatever_becomes_of_answers() {
+        let memory = Arc::new(MemoryStore::new("west"));
+        let faulty = FaultyStore::new(Arc::<MemoryStore>::clone(&memory));
+        faulty.on(Op::Put, 1, Fault::Fail(Class::Transient));
+        faulty.on(Op::Put, 2, Fault::FailAfter);
+        let (world, run, facts) = (world(Arc::new(faulty)), run(), BTreeMap::new());
+        let cx = Context {
+            world: &world,
+            run: &run,
+            step: "epoch",
+            facts: &facts,
+            deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(10),
+            progress: &Unheard,
+        };
+        let west = Activate::new(With { region: "us-west-2".to_owned() }, &world.config).unwrap();
+        assert!(matches!(west.observe(&cx).await.unwrap(), Observed::NotDone(_)));
+        // Refused by the store, and then with its answer lost: what is there tells them apart, at the
+        // latest when the engine looks.
+        for _ in 0..2 {
+            if let Err(failed) = west.apply(&cx).await {
+                assert_ne!(failed.class, FailureClass::Permanent, "{:?}", failed.error);
+            }
+        }
+        let Observed::Done(there) = west.observe(&cx).await.unwrap() else { panic!("not there") };
+        assert_eq!((&there["epoch"], &there["region"]), (&1.into(), &"us-west-2".into()));
+        assert_eq!(west.apply(&cx).await.unwrap().facts, there);
+        // The way home is the next one.
+        let east = Activate::new(With { region: "us-east-1".to_owned() }, &world.config).unwrap();
+        assert_eq!(east.apply(&cx).await.unwrap().facts["epoch"], 2);
+        assert!(Activate::new(With { region: "mars".to_owned() }, &world.config).is_err());
+    }
+}

@@ -15,9 +15,50 @@ pub fn is_open(text: &str) -> bool {
     text.contains(OPEN)
 }
 
-/// The steps that a text refers to.
-pub fn steps_named(text: &str) -> Vec<&str> {
-    text.split(OPEN).skip(1).filter_map(|rest| rest.split(['.', '}']).next()).collect()
+/// Every step and fact that a text refers to; an error is a reference that cannot be read.
+pub fn named(text: &str) -> Vec<Result<(&str, &str), String>> {
+    let read = |rest| split(rest).map(|(step, fact, _)| (step, fact));
+    text.split(OPEN).skip(1).map(read).collect()
+}
+
+/// The step, the fact and the length of what follows `${steps.`, with its brace.
+fn split(rest: &str) -> Result<(&str, &str, usize), String> {
+    let end = rest.find('}').ok_or("it has no `}`")?;
+    let must = "it must be ${steps.STEP.FACT}";
+    let (step, fact) = rest[..end].split_once('.').ok_or(must)?;
+    match step.is_empty() || fact.is_empty() {
+        true => Err(must.to_owned()),
+        false => Ok((step, fact, end + 1)),
+    }
+}
+
+/// `text` for people who read a plan: `${steps.find.snapshot}` is "[snapshot left by find]".
+pub fn in_words(text: &str) -> String {
+    let mut pieces = text.split(OPEN);
+    let mut words = pieces.next().unwrap_or_default().to_owned();
+    for rest in pieces {
+        match split(rest) {
+            Ok((step, fact, length)) => {
+                let fact = fact.replace('_', " ");
+                words.push_str(&format!("[{fact} left by {step}]{}", &rest[length..]));
+            }
+            Err(_) => words.push_str(&format!("{OPEN}{rest}")),
+        }
+    }
+    words
+}
+
+/// Whether an argument waits for what a step leaves.
+pub fn any_is_open(given: &Arguments) -> bool {
+    fn open(value: &Value) -> bool {
+        match value {
+            Value::String(text) => is_open(text),
+            Value::Array(items) => items.iter().any(open),
+            Value::Object(map) => map.values().any(open),
+            _ => false,
+        }
+    }
+    given.0.values().any(open)
 }
 
 /// `text` with every reference replaced. `Kind::Failed` names the step or the fact that is not there.
@@ -28,7 +69,8 @@ pub fn text(text: &str, facts: &BTreeMap<String, Facts>) -> Result<String> {
         filled.push_str(&rest[..at]);
         let (value, length) = reference(&rest[at..], facts)?;
         filled.push_str(&match value {
-            Value::String(text) => text.clone(),
+            // What a program said ends with the end of a line, which is none of it: as the shell has it.
+            Value::String(text) => text.trim_end_matches('\n').to_owned(),
             other => other.to_string(),
         });
         rest = &rest[at + length..];
@@ -37,8 +79,8 @@ pub fn text(text: &str, facts: &BTreeMap<String, Facts>) -> Result<String> {
     Ok(filled)
 }
 
-/// All arguments with every reference replaced. A text that is one reference and nothing else
-/// becomes the fact itself, a number or a list too.
+/// All arguments with every reference replaced. Where a text stands a text stays: a number becomes
+/// its digits, a list its JSON.
 pub fn arguments(given: &Arguments, facts: &BTreeMap<String, Facts>) -> Result<Arguments> {
     let mut filled = given.clone();
     filled.0.values_mut().try_for_each(|value| fill(value, facts))?;
@@ -48,10 +90,7 @@ pub fn arguments(given: &Arguments, facts: &BTreeMap<String, Facts>) -> Result<A
 fn fill(value: &mut Value, facts: &BTreeMap<String, Facts>) -> Result<()> {
     match value {
         Value::String(whole) if is_open(whole) => {
-            *value = match whole.starts_with(OPEN) && whole.find('}') == Some(whole.len() - 1) {
-                true => reference(whole, facts)?.0.clone(),
-                false => Value::String(text(whole, facts)?),
-            };
+            *value = Value::String(text(whole, facts)?);
             Ok(())
         }
         Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, facts)),
@@ -66,10 +105,7 @@ fn reference<'f>(text: &str, facts: &'f BTreeMap<String, Facts>) -> Result<(&'f 
         let shown = text.split_inclusive('}').next().unwrap_or(text);
         Error::new(Kind::Failed, format!("fill in {shown}")).caused_by(why)
     };
-    let end = text.find('}').ok_or_else(|| lacking("it has no `}`".to_owned()))?;
-    let (step, fact) = text[OPEN.len()..end]
-        .split_once('.')
-        .ok_or_else(|| lacking("it must be ${steps.STEP.FACT}".to_owned()))?;
+    let (step, fact, length) = split(&text[OPEN.len()..]).map_err(lacking)?;
     let left = facts
         .get(step)
         .ok_or_else(|| lacking(format!("step `{step}` has not ended, or is not in this run")))?;
@@ -77,7 +113,7 @@ fn reference<'f>(text: &str, facts: &'f BTreeMap<String, Facts>) -> Result<(&'f 
         let names = left.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         lacking(format!("step `{step}` left no `{fact}`; it left: {names}"))
     })?;
-    Ok((value, end + 1))
+    Ok((value, OPEN.len() + length))
 }
 
 #[cfg(test)]
@@ -104,13 +140,15 @@ mod tests {
         let filled = serde_json::to_value(arguments(&given, &facts()).unwrap()).unwrap();
         let wanted = json!({
             "snapshot": "20261122T134512Z-3f9a1c",
-            "rows": 12,
+            "rows": "12",
             "checks": [{"query": "SELECT 12 AS n"}],
-            "names": ["a", "b"],
+            "names": "[\"a\",\"b\"]",
             "plain": 3,
         });
         assert_eq!(filled, wanted);
-        assert_eq!(steps_named("${steps.a.x} and ${steps.b-c.y}"), ["a", "b-c"]);
+        assert!(any_is_open(&given));
+        assert_eq!(named("${steps.a.x} and ${steps.b-c.y}"), [Ok(("a", "x")), Ok(("b-c", "y"))]);
+        assert_eq!(in_words("as `${steps.a.new_name}`, ${x}"), "as `[new name left by a]`, ${x}");
     }
 
     #[test]

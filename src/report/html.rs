@@ -82,7 +82,7 @@ fn figures(report: &RunReport) -> Markup {
     let recovery_time = report.recovered_seconds.map_or_else(|| "not yet".to_owned(), span);
     let missed = report.within_rto == Some(false);
     let measured = report.losses.iter().find_map(|l| l.measured.as_ref());
-    let predicted = report.losses.iter().find_map(|l| l.predicted.as_ref());
+    let predicted = report.losses.iter().find_map(|l| l.predicted.as_ref().or(l.expected.as_ref()));
     let loss = match (measured, predicted) {
         (Some(amount), _) => (amount.in_words(), "measured"),
         (None, Some(amount)) => (amount.in_words(), "predicted, not measured"),

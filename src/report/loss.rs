@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::words;
-use crate::providers::Facts;
+use crate::providers::{ExpectedLoss, Facts};
 
 /// An amount of lost writes. What is not known is `None`, never 0.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -19,7 +19,9 @@ pub struct Amount {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Loss {
     pub database: Option<String>,
-    /// Before anything was changed.
+    /// As it was shown before the run was confirmed.
+    pub expected: Option<Amount>,
+    /// By the run itself, before anything was changed.
     pub predicted: Option<Amount>,
     /// After promotion.
     pub measured: Option<Amount>,
@@ -48,9 +50,21 @@ impl Amount {
     }
 }
 
-/// Reads what the actions of `loss.assess`, `postgres.promote` and `postgres.quarantine` left.
-pub(super) fn of<'f>(all: impl Iterator<Item = &'f Facts>) -> Vec<Loss> {
-    let mut losses: Vec<Loss> = Vec::new();
+/// Reads what was expected at the confirmation, and what the actions of `loss.assess`,
+/// `postgres.promote` and `postgres.quarantine` left.
+pub(super) fn of<'f>(expected: &[ExpectedLoss], all: impl Iterator<Item = &'f Facts>) -> Vec<Loss> {
+    let amount_of = |e: &ExpectedLoss| Amount {
+        seconds: e.prediction.seconds,
+        bytes: e.prediction.bytes,
+        basis: Some(e.prediction.basis.clone()),
+    };
+    let confirmed = expected.iter().map(|e| Loss {
+        database: Some(e.database.clone()),
+        expected: Some(amount_of(e)),
+        predicted: None,
+        measured: None,
+    });
+    let mut losses: Vec<Loss> = confirmed.collect();
     for facts in all {
         let database = facts.get("database").and_then(Value::as_str).map(str::to_owned);
         let predicted = amount(facts, "predicted_seconds", "predicted_bytes", "basis");
@@ -64,7 +78,7 @@ pub(super) fn of<'f>(all: impl Iterator<Item = &'f Facts>) -> Vec<Loss> {
             continue;
         }
         let known = losses.iter().position(|l| l.database == database).unwrap_or_else(|| {
-            losses.push(Loss { database, predicted: None, measured: None });
+            losses.push(Loss { database, expected: None, predicted: None, measured: None });
             losses.len() - 1
         });
         let loss = &mut losses[known];
@@ -120,7 +134,7 @@ mod tests {
             facts(json!({"database": "p", "lost_bytes_exactly": 4096})),
             facts(json!({"rows": 3})),
         ];
-        let losses = of(all.iter());
+        let losses = of(&[], all.iter());
         assert_eq!(losses.len(), 1);
         let predicted = losses[0].predicted.clone().unwrap();
         assert_eq!((predicted.seconds, predicted.bytes), (Some(3.0), None));

@@ -83,7 +83,12 @@ pub(super) fn losses(report: &RunReport) -> Vec<String> {
     let mut lines = Vec::new();
     for loss in &report.losses {
         let name = loss.database.as_deref().unwrap_or("the database");
-        for (when, amount) in [("predicted", &loss.predicted), ("measured", &loss.measured)] {
+        let known = [
+            ("predicted before it was confirmed", &loss.expected),
+            ("predicted", &loss.predicted),
+            ("measured", &loss.measured),
+        ];
+        for (when, amount) in known {
             let Some(amount) = amount else { continue };
             let basis = amount.basis.as_ref().map(|b| format!(" ({b})")).unwrap_or_default();
             lines.push(format!("{name}, {when}: {}{basis}", amount.in_words()));

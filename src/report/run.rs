@@ -148,6 +148,11 @@ pub fn make(plan: &Plan, entries: &[Entry]) -> Option<RunReport> {
                 let Some(i) = place.get(step.as_str()) else { continue };
                 end(&mut steps[*i], outcome, at);
                 if let Outcome::Done { facts: left, .. } = outcome {
+                    // Agreed to in the course of the step: a loss, an unfenced primary.
+                    if let Some(by) = left.get("accepted_by").and_then(Value::as_str) {
+                        let at = entry.at;
+                        approvals.push(Approval { step: step.clone(), by: by.to_owned(), at });
+                    }
                     facts.insert(*i, left.clone());
                 }
             }
@@ -199,7 +204,7 @@ pub fn make(plan: &Plan, entries: &[Entry]) -> Option<RunReport> {
             None => (seconds > rto_seconds).then_some(false),
         },
         point_of_no_return: steps.iter().find(|s| s.point_of_no_return).and_then(|s| s.began),
-        losses: loss::of(facts.values()),
+        losses: loss::of(&run.expected_loss, facts.values()),
         operators,
         approvals,
         attention: Vec::new(),

@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::model::{Digest, Span};
-use crate::providers::{Arguments, Description, FailureClass, Mode, RunFacts};
+use crate::providers::postgres::loss::Prediction;
+use crate::providers::{Arguments, Description, ExpectedLoss, FailureClass, Mode, RunFacts};
 use crate::runbook::plan::{Plan, PlannedStep};
 use crate::runbook::record::{Ending, Entry, Outcome, Record};
 use crate::runbook::sheet::OnFailure;
@@ -75,6 +76,17 @@ pub(super) fn entries() -> Vec<Entry> {
         operators: Vec::new(),
         reason: Some("us-east-1 <does> not answer".to_owned()),
         accepted_loss: Some("5m".to_owned()),
+        rpo: None,
+        expected_loss: vec![ExpectedLoss {
+            database: "petforce".to_owned(),
+            prediction: Prediction {
+                seconds: Some(11.0),
+                bytes: None,
+                bytes_at_least: 0,
+                safe_until: None,
+                basis: "the last sample of the primary".to_owned(),
+            },
+        }],
         accept_unfenced: true,
         primary_is_broken: None,
         drill: false,

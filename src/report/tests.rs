@@ -41,6 +41,7 @@ fn a_report_tells_times_losses_and_what_is_left() {
 
     ## Data loss
 
+    - petforce, predicted before it was confirmed: 11 s of writes (the last sample of the primary)
     - petforce, predicted: 12 s of writes (the last sample of the primary)
     - petforce, measured: 9.5 s of writes, 80.0 KiB of WAL (the last sample of the primary)
     - accepted beforehand: 5m

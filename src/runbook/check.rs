@@ -1,6 +1,7 @@
 //! What no single key of a runbook shows: names that lead nowhere, arguments that do not suit, and
 //! orders in which it could not be carried out. All of it is told at once.
 
+mod left;
 mod order;
 mod step;
 
@@ -11,7 +12,7 @@ use super::references::{Circumstances, References};
 use super::sheet::{Runbook, Step};
 use crate::config::Config;
 use crate::config::document::Document;
-use crate::providers::Description;
+use crate::providers::{self, Description};
 
 /// A step with the lines of its keys.
 pub(super) struct Placed<'r> {
@@ -50,6 +51,13 @@ pub(super) fn check(
         .collect();
     let mut first = BTreeMap::new();
     for placed in &steps {
+        if let (Some(when), Some(only)) = (placed.step.when, runbook.mode)
+            && when != only
+        {
+            let (id, only) = (&placed.step.id, only.as_str());
+            let text = format!("step `{id}` is for another mode than the runbook, which is {only}");
+            doc.problem(placed.line("when"), text);
+        }
         if let Some(line) = first.insert(placed.step.id.as_str(), placed.step.line) {
             let text =
                 format!("step `{}` is there twice; the first is in line {line}", placed.step.id);
@@ -70,6 +78,13 @@ fn heading(
     let about = runbook.about.as_deref().unwrap_or_default();
     for (key, text) in [("title", runbook.title.as_str()), ("about", about)] {
         references.replace(&text.into(), "", &mut |_, problem| doc.problem(line(key), problem));
+    }
+    let texts = [("title", runbook.title.as_str()), ("about", about)];
+    for (key, text) in texts.into_iter().chain([("from", &*runbook.from), ("to", &*runbook.to)]) {
+        if providers::references::is_open(text) {
+            let text = format!("`{key}`: what steps leave is known in their arguments only");
+            doc.problem(line(key), text);
+        }
     }
     for (key, text) in [("from", &runbook.from), ("to", &runbook.to)] {
         let mut tell = |_: &str, problem| doc.problem(line(key), format!("`{key}`: {problem}"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::providers::ActionKind;
+use crate::providers::{ActionKind, leaves};
 
 /// One argument of an action, or one key of a table in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,10 +138,15 @@ pub fn reference(kinds: &[ActionKind]) -> String {
         let arguments = arguments(kind);
         if arguments.is_empty() {
             text.push_str("It takes no arguments.\n");
-            continue;
+        } else {
+            text.push_str("| argument | type | meaning |\n| --- | --- | --- |\n");
+            rows(&arguments, "", &mut text);
         }
-        text.push_str("| argument | type | meaning |\n| --- | --- | --- |\n");
-        rows(&arguments, "", &mut text);
+        let left = leaves::by(kind.name);
+        if !left.is_empty() {
+            let left: Vec<_> = left.iter().map(|fact| format!("`{fact}`")).collect();
+            text.push_str(&format!("\nIt leaves {}.\n", left.join(", ")));
+        }
     }
     text
 }

@@ -18,7 +18,7 @@ use crate::model::{Digest, Span};
 use crate::providers::{Arguments, Mode};
 
 /// The keys of a runbook and of its steps.
-pub(super) const RUNBOOK: &[&str] = &["title", "about", "from", "to", "rto", "rpo", "step"];
+pub(super) const RUNBOOK: &[&str] = &["title", "about", "from", "to", "mode", "rto", "rpo", "step"];
 pub(super) const STEP: &[&str] = &[
     "id",
     "uses",
@@ -32,6 +32,7 @@ pub(super) const STEP: &[&str] = &[
     "approve",
     "point_of_no_return",
 ];
+const MODES: [(&str, Mode); 2] = [("graceful", Mode::Graceful), ("forced", Mode::Forced)];
 const APPROVE: &[&str] = &["who", "timeout"];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -107,6 +108,7 @@ fn runbook(
         tables.into_iter().enumerate().map(|(n, mut table)| step(&mut table, n + 1)).unzip();
     let keys = RUNBOOK.iter().map(|key| ((*key).to_owned(), root.line_of(key))).collect();
     lines.push(Lines { keys, ..Lines::default() });
+    let mode = root.choice("mode", &MODES);
     let mut text_of = |key: &str| root.text(key).map(|at| at.value);
     let runbook = Runbook {
         name,
@@ -115,6 +117,7 @@ fn runbook(
         about: text_of("about"),
         from: text_of("from").unwrap_or_else(|| "${regions.primary}".to_owned()),
         to: text_of("to").unwrap_or_else(|| "${regions.standby}".to_owned()),
+        mode,
         rto: Span(root.duration("rto", SECOND..=MONTH).unwrap_or(config.objectives.rto)),
         rpo: Span(root.duration("rpo", SECOND..=MONTH).unwrap_or(config.objectives.rpo)),
         steps,
@@ -155,7 +158,7 @@ fn step(table: &mut Table<'_>, number: usize) -> (Step, Lines) {
             .unwrap_or_default(),
         compensate: table.boolean("compensate"),
         approve: approve(table),
-        when: table.choice("when", &[("graceful", Mode::Graceful), ("forced", Mode::Forced)]),
+        when: table.choice("when", &MODES),
         point_of_no_return: table.boolean("point_of_no_return").unwrap_or(false),
         line: table.line,
     };

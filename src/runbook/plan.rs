@@ -11,7 +11,7 @@ use super::sheet::{Approve, OnFailure, Runbook};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Span};
-use crate::providers::{self, Action, Arguments, Description, Mode};
+use crate::providers::{self, Action, Arguments, Description, Mode, references};
 
 /// A whole plan. Steps stand in an order in which each comes after those that it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,15 +58,25 @@ pub fn make(
     mode: Mode,
     circumstances: &Circumstances,
 ) -> Result<Plan> {
-    let references = References::new(config, circumstances);
+    if let Some(only) = runbook.mode.filter(|only| *only != mode) {
+        let (name, mode) = (&runbook.name, mode.as_str());
+        let what =
+            format!("plan runbook `{name}` in {mode} mode: it is for {} only", only.as_str());
+        return Err(Error::new(Kind::Usage, what).hint("leave `--mode` out"));
+    }
+    let known = References::new(config, circumstances);
     let kept = modes::kept(&runbook.steps, mode);
     let order = graph::order(&modes::places(&kept)).map_err(|circle| {
         let ids: Vec<_> = circle.iter().map(|i| kept[*i].step.id.as_str()).collect();
         let what = format!("runbook `{}`: steps wait for each other", runbook.name);
         Error::new(Kind::Usage, format!("{what}: {}", ids.join(", ")))
     })?;
-    let text =
-        |what: &str, text: &str| replaced(&references, runbook, what, &text.into()).map(string);
+    let text = |what: &str, text: &str| replaced(&known, runbook, what, &text.into()).map(string);
+    let mut steps: Vec<PlannedStep> = order
+        .into_iter()
+        .map(|i| planned(runbook, &kept[i], config, &known))
+        .collect::<Result<_>>()?;
+    one_point_of_no_return(&mut steps);
     Ok(Plan {
         runbook: runbook.name.clone(),
         title: text("title", &runbook.title)?,
@@ -76,17 +86,23 @@ pub fn make(
         to: text("to", &runbook.to)?,
         rto: runbook.rto,
         rpo: runbook.rpo,
-        steps: order
-            .into_iter()
-            .map(|i| planned(runbook, &kept[i], config, &references))
-            .collect::<Result<_>>()?,
+        steps,
     })
+}
+
+/// Behind the first there is no way back any more, so that later ones say nothing: a runbook marks
+/// each step that cannot be undone, a plan the one from which on it is too late. Runbooks are refused
+/// in which it is open which of them comes first.
+fn one_point_of_no_return(steps: &mut [PlannedStep]) {
+    for later in steps.iter_mut().filter(|step| step.point_of_no_return).skip(1) {
+        later.point_of_no_return = false;
+    }
 }
 
 /// The title of a runbook with its references replaced.
 pub fn title(runbook: &Runbook, config: &Config, circumstances: &Circumstances) -> Result<String> {
-    let references = References::new(config, circumstances);
-    Ok(string(replaced(&references, runbook, "title", &runbook.title.as_str().into())?))
+    let known = References::new(config, circumstances);
+    Ok(string(replaced(&known, runbook, "title", &runbook.title.as_str().into())?))
 }
 
 /// What a runbook says of itself, with its references replaced.
@@ -95,9 +111,9 @@ pub fn about(
     config: &Config,
     circumstances: &Circumstances,
 ) -> Result<Option<String>> {
-    let references = References::new(config, circumstances);
+    let known = References::new(config, circumstances);
     let about = runbook.about.as_deref();
-    about.map(|a| Ok(string(replaced(&references, runbook, "about", &a.into())?))).transpose()
+    about.map(|a| Ok(string(replaced(&known, runbook, "about", &a.into())?))).transpose()
 }
 
 fn string(value: Value) -> String {
@@ -111,11 +127,11 @@ fn planned(
     runbook: &Runbook,
     kept: &Kept<'_>,
     config: &Config,
-    references: &References,
+    known: &References,
 ) -> Result<PlannedStep> {
     let step = kept.step;
     let what = format!("step `{}`", step.id);
-    let with = match replaced(references, runbook, &what, &Value::Object(step.with.0.clone()))? {
+    let with = match replaced(known, runbook, &what, &Value::Object(step.with.0.clone()))? {
         Value::Object(with) => Arguments(with),
         _ => Arguments::default(),
     };
@@ -125,6 +141,7 @@ fn planned(
     if step.compensate == Some(false) {
         description.compensation = None;
     }
+    describe_in_words(&mut description);
     Ok(PlannedStep {
         id: step.id.clone(),
         uses: step.uses.clone(),
@@ -137,6 +154,15 @@ fn planned(
         point_of_no_return: step.point_of_no_return,
         description,
     })
+}
+
+/// What an earlier step is yet to leave is told in words.
+fn describe_in_words(description: &mut Description) {
+    let Description { effect, details, compensation, leans_on, .. } = description;
+    let texts = details.iter_mut().chain(compensation).chain([effect]);
+    for text in texts.chain(leans_on.iter_mut().map(|leaning| &mut leaning.what)) {
+        *text = references::in_words(text);
+    }
 }
 
 fn action_of(uses: &str, with: &Arguments, config: &Config) -> Result<Box<dyn Action>> {
@@ -156,14 +182,9 @@ impl PlannedStep {
     }
 }
 
-fn replaced(
-    references: &References,
-    runbook: &Runbook,
-    what: &str,
-    value: &Value,
-) -> Result<Value> {
+fn replaced(known: &References, runbook: &Runbook, what: &str, value: &Value) -> Result<Value> {
     let mut problems = Vec::new();
-    let value = references.replace(value, "", &mut |_, problem| problems.push(problem));
+    let value = known.replace(value, "", &mut |_, problem| problems.push(problem));
     value.ok_or_else(|| {
         let what = format!("plan {what} of runbook `{}`: {}", runbook.name, problems.join("; "));
         Error::new(Kind::Usage, what)

@@ -30,6 +30,7 @@ impl Entry {
 }
 
 /// What happened.
+#[allow(clippy::large_enum_variant, reason = "entries are few, and each is held once")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {

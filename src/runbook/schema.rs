@@ -57,6 +57,8 @@ pub fn schema() -> Value {
                 "type": "string", "default": "${regions.standby}",
                 "description": "The region that is active afterwards",
             },
+            "mode": { "enum": ["graceful", "forced"],
+                "description": "The only mode that it is for. Default: either" },
             "rto": described(duration(), "How soon the service must be back; the longest path through \
                 the timeouts must fit. Default: `rto` of the configuration"),
             "rpo": described(duration(), "How much may be lost. Default: `rpo` of the configuration"),

@@ -20,9 +20,23 @@ pub struct Runbook {
     pub from: String,
     /// The region that is active afterwards. Default `${regions.standby}`.
     pub to: String,
+    /// The only mode that it is for; none: either.
+    pub mode: Option<Mode>,
     pub rto: Span,
     pub rpo: Span,
     pub steps: Vec<Step>,
+}
+
+impl Runbook {
+    /// The modes that it may be run in.
+    pub fn modes(&self) -> Vec<Mode> {
+        self.mode.map_or_else(|| vec![Mode::Graceful, Mode::Forced], |only| vec![only])
+    }
+
+    /// The mode that is meant where none is given.
+    pub fn usual_mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::Forced)
+    }
 }
 
 /// One entry of a runbook.

@@ -188,7 +188,7 @@ fn every_runbook_of_the_folder_is_good_and_fits_its_objective_in_both_modes() {
     for name in names {
         let book = super::load(&config, &name, &circumstances)
             .unwrap_or_else(|e| panic!("{}\n{}", e.what(), e.one_line()));
-        for mode in [Mode::Graceful, Mode::Forced] {
+        for mode in book.modes() {
             let plan = plan::make(&book, &config, mode, &circumstances).unwrap();
             assert!(plan.budget().total <= plan.rto.0, "{name}");
             assert!(plan.point_of_no_return().is_some(), "{name}");
@@ -215,4 +215,96 @@ fn a_region_is_left_without_needing_it() {
             .collect();
         assert_eq!(firm, leaning, "{name}");
     }
+}
+
+/// A step that says something, which may ask other steps.
+fn tell(id: &str, text: &str, rest: &str) -> String {
+    format!(
+        "[[step]]\nid = \"{id}\"\nuses = \"command.run\"\ntimeout = \"5s\"\n{rest}\n\
+         with = {{ argv = [\"echo\", \"{text}\"] }}\n"
+    )
+}
+
+#[test]
+fn what_a_step_asks_of_another_must_be_left_by_one_that_comes_before() {
+    let text = [
+        "title = \"x ${steps.a.stdout}\"\n".to_owned(),
+        tell("a", "hello", ""),
+        tell("b", "${steps.a.stdout} ${steps.a.exit_status}", "needs = [\"a\"]"),
+        tell("far", "${steps.a.stdout}", "needs = [\"b\"]"),
+        tell("beside", "${steps.a.stdout}", ""),
+        tell("nobody", "${steps.aa.stdout}", "needs = [\"a\"]"),
+        tell("nothing", "${steps.a.stdot}", "needs = [\"a\"]"),
+        tell("self", "${steps.self.stdout}", ""),
+        tell("broken", "${steps.a} ${steps.a.stdout", "needs = [\"a\"]"),
+        tell("calm", "x", "when = \"graceful\""),
+        tell("either", "${steps.calm.stdout}", "needs = [\"calm\"]"),
+        tell("also-calm", "${steps.calm.stdout}", "needs = [\"calm\"]\nwhen = \"graceful\""),
+        "[[step]]\nid = \"insync\"\nuses = \"route53.await_insync\"\ntimeout = \"5s\"\n\
+         with = { step = \"a\" }\nneeds = [\"a\"]\n"
+            .to_owned(),
+    ];
+    insta::assert_snapshot!(problems(&text.concat()), @r"
+    test.toml has 10 problems:
+    test.toml:1: `title`: what steps leave is known in their arguments only
+    test.toml:25: step `beside`: it asks step `a` for `stdout` and does not come after it: add `a` to `needs`
+    test.toml:31: step `nobody`: it asks step `aa` for `stdout`, and there is no such step; did you mean `a`?
+    test.toml:37: step `nothing`: it asks step `a` for `stdot`, which `command.run` does not leave; did you mean `stdout`?
+    test.toml:43: step `self`: it asks itself for `stdout`
+    test.toml:49: argument `argv[1]`: `${` without `}`; write `$${` for a literal `${`
+    test.toml:49: step `broken`: a reference to what a step leaves: it must be ${steps.STEP.FACT}
+    test.toml:49: step `broken`: a reference to what a step leaves: it has no `}`
+    test.toml:61: step `either`: it asks step `calm` for `stdout`, which is left out in forced mode
+    test.toml:73: step `insync`: it asks step `a` for `change`, which `command.run` does not leave; it leaves exit_status, stdout
+    ");
+}
+
+#[test]
+fn a_plan_tells_what_is_yet_to_be_left_in_words() {
+    let find = "[[step]]\nid = \"find\"\nuses = \"snapshot.find_good\"\ntimeout = \"5m\"\n\
+        with = { database = \"petforce\", in = \"us-east-1\", checks = [\
+        { query = \"SELECT 1\", expected = 1 }] }\n";
+    let restore = "[[step]]\nid = \"restore\"\nuses = \"snapshot.restore\"\ntimeout = \"5m\"\n\
+        needs = [\"find\"]\nwith = { database = \"petforce\", in = \"us-east-1\", \
+        snapshot = \"${steps.find.snapshot}\", as = \"copy\" }\n";
+    let plan = plan_of(&format!("title = \"x\"\n{find}{restore}"), Mode::Forced);
+    insta::assert_snapshot!(plan.steps[1].description.effect, @r"restore snapshot [snapshot left by find] of `petforce` beside, as new database `copy` in us-east-1");
+    assert!(plan.steps[1].with.0["snapshot"].as_str().unwrap().contains("${steps.find"));
+}
+
+#[test]
+fn a_plan_has_one_point_of_no_return_the_first() {
+    let point = "point_of_no_return = true";
+    let text = [
+        "title = \"x\"\n".to_owned(),
+        ask("a", ""),
+        ask("b", &format!("needs = [\"a\"]\nwhen = \"graceful\"\n{point}")),
+        ask("c", &format!("needs = [\"b\"]\n{point}")),
+    ]
+    .concat();
+    let points = |mode| {
+        let steps = plan_of(&text, mode).steps.into_iter();
+        steps.filter(|s| s.point_of_no_return).map(|s| s.id).collect::<Vec<_>>()
+    };
+    assert_eq!(points(Mode::Graceful), ["b"]);
+    assert_eq!(points(Mode::Forced), ["c"]);
+}
+
+#[test]
+fn a_runbook_may_be_for_one_mode_only() {
+    let text = |rest: &str| {
+        format!("title = \"x\"\nmode = \"graceful\"\nrto = \"30s\"\n{}{rest}", ask("a", ""))
+    };
+    insta::assert_snapshot!(problems(&text(&ask("b", "when = \"forced\""))), @r"
+    test.toml has 2 problems:
+    test.toml:3: the timeouts along a add up to 1m in graceful mode, more than the RTO of 30s
+    test.toml:15: step `b` is for another mode than the runbook, which is graceful
+    ");
+    let config = config();
+    let good = text("").replace("30s", "5m");
+    let book = Runbook::parse(&good, Path::new("test.toml"), &config).unwrap();
+    assert_eq!((book.modes(), book.usual_mode()), (vec![Mode::Graceful], Mode::Graceful));
+    let circumstances = Circumstances::of_a_look(&config);
+    let refused = plan::make(&book, &config, Mode::Forced, &circumstances).unwrap_err();
+    insta::assert_snapshot!(refused.one_line(), @r"plan runbook `test` in forced mode: it is for graceful only");
 }

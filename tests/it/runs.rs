@@ -113,6 +113,9 @@ fn a_run_leaves_each_effect_once_and_an_intact_journal() {
     let epoch: serde_json::Value =
         serde_json::from_slice(&home.west.get("state/epoch.json")).unwrap();
     assert_eq!((&epoch["number"], &epoch["region"]), (&1.into(), &"us-west-2".into()));
+    // The service is not where this runbook takes it from any more.
+    let again = home.run(&["failover", "--confirm", "us-west-2"], 4).stderr;
+    assert!(again.contains("starts from us-east-1, and us-west-2 is the active region"), "{again}");
     let listed = home.json(&["runs", "list"], 0);
     assert_eq!(listed["runs"][0]["ending"], "succeeded");
     let shown = home.run(&["runs", "show", "latest"], 0).stdout;
@@ -271,6 +274,19 @@ fn a_step_waits_for_a_second_person() {
     assert_eq!(counted(&home), once());
     let again = home.run(&["approve", "latest", "promote", "--as", "eve"], 2).stderr;
     assert!(again.contains("is over"), "{again}");
+}
+
+#[test]
+fn an_approval_that_comes_late_lets_resume_go_on() {
+    let home = home(&failover("approve = { who = \"second-person\", timeout = \"1s\" }"));
+    let mut run = home.command(&BEGIN);
+    run.args(["--as", "ann"]);
+    let stopped = lab::run(&mut run).expect(1);
+    assert!(stopped.stdout.contains("nobody approved within 1s"), "{}", stopped.stdout);
+    let late = home.run(&["approve", "latest", "promote", "--as", "bob"], 0).stdout;
+    assert!(late.contains("To go on: drctl resume"), "{late}");
+    home.run(&["resume", "latest", "--as", "ann"], 0);
+    assert_eq!(counted(&home), once());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::identity::failed;
 use super::waiting::{Look, until};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::providers::counting::counted;
 use crate::providers::{
     Action, ActionKind, Applied, Check, Context, Description, Facts, Failure, Observed, Plane,
     Standing,
@@ -145,7 +146,8 @@ impl AwaitHealthy {
 
     fn what(&self) -> String {
         let Self { region, group, needed } = self;
-        format!("wait until {needed} targets of `{}` in {region} are healthy", short(group))
+        let (targets, group) = (counted(*needed, "healthy target"), short(group));
+        format!("wait until `{group}` in {region} has {targets}")
     }
 }
 

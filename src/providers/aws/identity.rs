@@ -11,8 +11,9 @@ use crate::providers::{Check, Failure, FailureClass, Standing};
 const ENOUGH: Duration = Duration::from_hours(1);
 
 /// Whether the credentials for `region` are taken there, and for how long. `needed` is how long a
-/// run may take. Asks the region's own STS: the global endpoint is in us-east-1 (AWS IAM User
-/// Guide, "Manage AWS STS in an AWS Region").
+/// run may take. Asks the region's own STS: the global endpoint is served from us-east-1 for some
+/// callers, and fails over nowhere by itself (IAM User Guide, "Manage AWS STS in an AWS Region" and
+/// "AWS STS Regions and endpoints").
 pub async fn identity(clients: &Clients, region: &str, needed: Duration) -> Vec<Check> {
     let what = match region {
         GLOBAL => "credentials for Route 53".to_owned(),

@@ -260,12 +260,18 @@ impl Action for AwaitAnswer {
         let what = format!("{} in DNS", self.question());
         let mut checks: Vec<Check> = Vec::new();
         let mut found: BTreeMap<String, (Vec<&str>, u32)> = BTreeMap::new();
+        let mut lacking: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for report in &round.reports {
             let said = match &report.heard {
                 Heard::Silence(why) => {
                     let label = &report.server.label;
                     let check = Check::new(Standing::Unproven, format!("DNS server {label}"), why);
                     checks.push(check.hint("it would hold the step up; is it to be asked?"));
+                    continue;
+                }
+                // Clients have nowhere to go even now, and nothing that the run could move.
+                heard @ (Heard::Nothing | Heard::Alias(_)) => {
+                    lacking.entry(heard.to_string()).or_default().push(&report.server.label);
                     continue;
                 }
                 heard => heard.to_string(),
@@ -279,7 +285,14 @@ impl Action for AwaitAnswer {
         for why in &round.unasked {
             checks.push(Check::new(Standing::Unproven, what.clone(), why));
         }
-        let one_answer = found.len() == 1;
+        for (said, labels) in &lacking {
+            let text = format!("{said}, at {}", labels.join(", "));
+            checks.push(
+                Check::new(Standing::NotReady, what.clone(), text)
+                    .hint("is the name right, and the record in the zone that the world asks?"),
+            );
+        }
+        let one_answer = found.len() == 1 && lacking.is_empty();
         for (said, (labels, ttl)) in found {
             let text = format!("{said}, TTL {ttl} s, at {}", labels.join(", "));
             checks.push(if ttl > LONG_TTL {

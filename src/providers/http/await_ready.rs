@@ -122,7 +122,8 @@ impl AwaitReady {
         let millis = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX);
         let place = self.endpoint.in_words();
         let row = self.successes;
-        Applied::new(format!("{place} answers with {}, {row} times in a row", self.expected()))
+        let row = if row == 1 { "once".to_owned() } else { format!("{row} times in a row") };
+        Applied::new(format!("{place} answers with {}, {row}", self.expected()))
             .fact("status", answer.status)
             .fact("millis", millis)
             .fact("asked", asked)

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Session, quote, sqlstate};
+use crate::providers::counting::counted;
 
 /// How soon to look again whether sessions have ended.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -153,7 +154,7 @@ pub async fn evict(
         if there.is_empty() {
             return Ok(Evicted { ended: ended.len() as u64, left: Vec::new() });
         }
-        told(format!("{} sessions in `{name}` to end", there.len()));
+        told(format!("{} in `{name}` to end", counted(there.len(), "session")));
         let (mut left, mut refused) = (Vec::new(), 0);
         for (pid, who) in &there {
             let done =

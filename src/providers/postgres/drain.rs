@@ -83,7 +83,7 @@ impl Action for Drain {
     }
 
     async fn preflight(&self, cx: &Context<'_>) -> Vec<Check> {
-        standby_checks(&self.standby, None, limits(cx))
+        standby_checks(cx, &self.standby, None)
             .await
             .1
             .into_iter()

@@ -13,8 +13,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Lsn;
 use crate::postgres::Session;
 use crate::postgres::replication::{Replication, Role, bounded, look_in};
+use crate::providers::counting::counted;
 use crate::providers::{
-    Action, Applied, Check, Context, Description, Failure, Leaning, Mode, Observed, Plane, Standing,
+    Action, Applied, Check, Context, Description, Failure, Leaning, Mode, Observed, Plane,
+    Standing, agreement,
 };
 
 /// Tries to reach a primary before it counts as out of reach.
@@ -81,7 +83,7 @@ impl Fence {
     }
 
     /// The primary cannot be fenced. Only a forced run may go on, and only if somebody said so.
-    fn unfenced(&self, cx: &Context<'_>, e: Error) -> Result<Applied, Failure> {
+    async fn unfenced(&self, cx: &Context<'_>, e: Error) -> Result<Applied, Failure> {
         let label = self.primary.label();
         let why = e.one_line();
         if cx.run.mode == Mode::Graceful {
@@ -93,22 +95,37 @@ impl Fence {
                 ..failure
             });
         }
-        if !cx.run.accept_unfenced {
-            let what =
-                format!("fence {label}: it cannot be fenced, so it may come back and take writes");
-            return Err(Failure::permanent(Error::new(Kind::Failed, what).caused_by(e).hint(
-                "stop it for good by other means (security group, instance, network), and run \
-                     with --accept-unfenced",
-            )));
-        }
-        Ok(Applied::new(format!("{label} is UNFENCED: {why}"))
+        let by = match cx.run.accept_unfenced {
+            true => None,
+            false => {
+                let open = format!("{label} cannot be fenced and is left UNFENCED ({why})");
+                let Some(by) = agreement::to(cx, &open, true).await? else {
+                    let what = format!(
+                        "fence {label}: it cannot be fenced, so it may come back and take writes"
+                    );
+                    let hint = format!(
+                        "stop it for good by other means (security group, instance, network). To \
+                         go on then, by a second person: {}; or begin a run with --accept-unfenced",
+                        agreement::later(cx)
+                    );
+                    let error = Error::new(Kind::Failed, what).caused_by(e).hint(hint);
+                    return Err(Failure::permanent(error));
+                };
+                Some(by)
+            }
+        };
+        let accepted = by.as_ref().map(|by| format!(", accepted by {by}")).unwrap_or_default();
+        let applied = Applied::new(format!("{label} is UNFENCED{accepted}: {why}"));
+        let applied = by.into_iter().fold(applied, |applied, by| applied.fact("accepted_by", by));
+        Ok(applied
             .fact("database", self.primary.database.clone())
             .fact("region", self.primary.region.clone())
             .fact("fenced", false)
             .fact("unfenced", true)
             .fact("why", why.clone())
             .warning(format!(
-                "the old primary of {label} is UNFENCED: if it comes back it takes writes ({why})"
+                "the old primary of {label} is UNFENCED{accepted}: if it comes back it takes writes \
+                 ({why})"
             )))
     }
 
@@ -232,7 +249,7 @@ impl Action for Fence {
             "fence {label}: close it to everybody, end its sessions, default to read-only"
         ))
         .detail("it holds for superusers too; replication goes on")
-        .detail("a primary that cannot be reached stays UNFENCED, which needs --accept-unfenced")
+        .detail("a primary that cannot be reached stays UNFENCED, which needs --accept-unfenced or a second person's word")
         .compensated_by(format!("open {label} again"));
         description.leans_on.push(Leaning {
             region: self.primary.region.clone(),
@@ -281,7 +298,7 @@ impl Action for Fence {
             }
         }
         if let Some(standby) = &self.standby {
-            checks.extend(standby_checks(standby, primary.as_ref(), limits).await.1);
+            checks.extend(standby_checks(cx, standby, primary.as_ref()).await.1);
         }
         checks
     }
@@ -308,7 +325,7 @@ impl Action for Fence {
             return Ok(Observed::NotDone("it is open".to_owned()));
         }
         if !there.is_empty() {
-            return Ok(Observed::NotDone(format!("{} sessions are in it", there.len())));
+            return Ok(Observed::NotDone(format!("{} in it", counted(there.len(), "session"))));
         }
         let Some(last) = primary.flushed else {
             return Ok(Observed::NotDone("the end of its WAL cannot be read".to_owned()));
@@ -326,7 +343,7 @@ impl Action for Fence {
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
         let (session, primary) = match self.reach(cx).await {
             Ok(reached) => reached,
-            Err(e) => return self.unfenced(cx, e),
+            Err(e) => return self.unfenced(cx, e).await,
         };
         if primary.role == Role::Standby {
             let what = format!("fence {}: it is a standby, not a primary", self.primary.label());
@@ -337,7 +354,7 @@ impl Action for Fence {
             Ok(evicted) => evicted,
             // Whatever it may not do, it may be known not to matter.
             Err(failure) if cx.run.mode == Mode::Forced && cx.run.accept_unfenced => {
-                return self.unfenced(cx, failure.error);
+                return self.unfenced(cx, failure.error).await;
             }
             Err(failure) => return Err(failure),
         };
@@ -356,8 +373,10 @@ impl Action for Fence {
             None if self.standby.is_some() => ", which the standby has",
             _ => "",
         };
-        let summary =
-            format!("{label} is fenced, {ended} sessions ended; its WAL ends at {last}{had}");
+        let summary = format!(
+            "{label} is fenced, {} ended; its WAL ends at {last}{had}",
+            counted(ended, "session")
+        );
         let mut applied = self.facts(Applied::new(summary), &primary, last).fact("ended", ended);
         if let Some(missing) = missing {
             applied = applied.warning(format!("fenced, and then waited in vain: {missing}"));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::samples::Sample;
 use crate::model::{Lsn, Span};
 
-pub use assess::{Assess, With};
+pub use assess::{Assess, With, foresee};
 pub use reading::{Sight, sight};
 
 /// What is known of the standby.
@@ -191,14 +191,20 @@ pub fn judge(
     accepted: Option<Accepted>,
     rpo: Span,
 ) -> Result<(), (String, String)> {
-    let words = prediction.in_words();
+    let wholly_unknown = prediction.seconds.is_none()
+        && prediction.bytes.is_none()
+        && prediction.bytes_at_least == 0;
+    let words = match wholly_unknown {
+        true => String::new(),
+        false => format!(" ({})", prediction.in_words()),
+    };
     let needs = |limit: String| {
         let give = match prediction.seconds {
             Some(seconds) => format!("--accept-loss {}s", seconds.ceil()),
             None => "--accept-loss unknown".to_owned(),
         };
         let hint = format!("to go on with it: {give}");
-        Err((format!("the loss to expect ({words}) is {limit}; {}", prediction.basis), hint))
+        Err((format!("the loss to expect{words} is {limit}; {}", prediction.basis), hint))
     };
     match (accepted, prediction.seconds, prediction.bytes) {
         _ if prediction.is_nothing() => Ok(()),

@@ -250,7 +250,7 @@ impl Action for Promote {
             Some(primary) => primary.look(limits).await.ok(),
             None => None,
         };
-        let (seen, mut checks) = standby_checks(&self.standby, primary.as_ref(), limits).await;
+        let (seen, mut checks) = standby_checks(cx, &self.standby, primary.as_ref()).await;
         if seen.is_none_or(|seen| seen.role == Role::Primary) {
             return checks;
         }

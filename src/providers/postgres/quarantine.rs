@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Span;
 use crate::postgres::replication::{Replication, Role, bounded, look_in};
 use crate::postgres::{Session, is_transient};
+use crate::providers::counting::counted;
 use crate::providers::{
     Action, Applied, Check, Context, Description, Failure, Leaning, Observed, Plane, Standing,
 };
@@ -117,6 +118,19 @@ impl Quarantine {
         }
     }
 
+    /// A run that leaves the old primary to come back as it was has not done all that it should.
+    fn left_to_do(&self, away: Error, waited: &str) -> Failure {
+        let (label, region, new) = (self.old.label(), &self.old.region, &self.new.region);
+        let what =
+            format!("quarantine {label}: it did not come back within {waited}: NOT SHUT OUT");
+        let hint = format!(
+            "quarantine {region} when it comes back: keep its server from starting and everything \
+             from writing to it until a runbook with `postgres.quarantine` has shut it out, or it is \
+             a standby of {new}"
+        );
+        Failure::permanent(Error::new(Kind::Failed, what).caused_by(away).hint(hint))
+    }
+
     async fn shut(&self, cx: &Context<'_>, session: &Session) -> Result<u64, Failure> {
         let label = self.old.label();
         let name = self.old.name().map_err(Failure::permanent)?;
@@ -156,7 +170,7 @@ impl Action for Quarantine {
             "keep {label} from taking writes when it comes back: close it, end its sessions"
         ))
         .detail("refused unless the other region's server is a primary on a newer timeline")
-        .detail("one that does not come back in time stays in the report, with what to do")
+        .detail("one that does not come back in time is left to do: the step fails, and says so")
         .leans_on(
             &self.new.region,
             Plane::Data,
@@ -232,7 +246,8 @@ impl Action for Quarantine {
                     let (session, seen) = *found;
                     self.must_be_superseded(cx, &seen).await?;
                     let ended = self.shut(cx, &session).await?;
-                    let summary = format!("{label} is shut out, {ended} sessions ended");
+                    let summary =
+                        format!("{label} is shut out, {} ended", counted(ended, "session"));
                     let applied = Applied::new(summary)
                         .fact("database", self.old.database.clone())
                         .fact("quarantined", true)
@@ -248,15 +263,7 @@ impl Action for Quarantine {
                 let waited = humantime::format_duration(Duration::from_secs(
                     began.elapsed().as_secs().max(1),
                 ));
-                let why = away.one_line();
-                return Ok(Applied::new(format!("{label} did not come back within {waited}"))
-                    .fact("database", self.old.database.clone())
-                    .fact("quarantined", false)
-                    .fact("why", why.clone())
-                    .warning(format!(
-                        "the old primary of {label} is NOT shut out ({why}): keep it from starting, \
-                         and have nothing write to it when it does"
-                    )));
+                return Err(self.left_to_do(away, &waited.to_string()));
             }
             cx.waits_for(format!("{label} to come back: {}", away.one_line()));
             tokio::time::sleep(AGAIN).await;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::config::{Config, Secret};
 use crate::error::{Error, Kind, Result};
+use crate::model::Span;
 use crate::postgres::replication::{self, Limits, Replication, Role, bounded};
 use crate::postgres::{Conninfo, Session, is_connection_lost, is_transient, sqlstate};
 use crate::providers::{Check, Context, Failure, Standing};
@@ -174,12 +175,12 @@ pub fn effectful(error: Error) -> Failure {
 
 /// Looks at a standby for a preflight: reachable, a standby, of that primary, and fed.
 pub async fn standby_checks(
+    cx: &Context<'_>,
     server: &Server,
     primary: Option<&Replication>,
-    limits: Limits,
 ) -> (Option<Replication>, Vec<Check>) {
     let what = format!("standby of {}", server.label());
-    let seen = match server.look(limits).await {
+    let seen = match server.look(limits(cx)).await {
         Ok(seen) => seen,
         Err(e) => return (None, vec![unreached(what, &e)]),
     };
@@ -218,6 +219,10 @@ pub async fn standby_checks(
             "whether it is a copy of the primary: a system identifier could not be read",
         ),
     });
+    if let Some(primary) = primary.filter(|p| p.role == Role::Primary) {
+        let rpo = cx.run.rpo.unwrap_or(Span(cx.world.config.objectives.rpo));
+        checks.push(lag(server, primary, &seen, rpo));
+    }
     if seen.paused == Some(true) {
         checks.push(
             Check::new(Standing::Warning, &what, "its replay is paused")
@@ -225,6 +230,31 @@ pub async fn standby_checks(
         );
     }
     (Some(seen), checks)
+}
+
+/// How far the standby is behind its primary, against the objective.
+fn lag(server: &Server, primary: &Replication, seen: &Replication, rpo: Span) -> Check {
+    let what = format!("replication lag of {}", server.label());
+    let (bytes, seconds) = (seen.bytes_behind(primary), seen.seconds_behind(primary));
+    let behind = match bytes {
+        Some(0) => "nothing is left to replay".to_owned(),
+        Some(bytes) => format!("{bytes} bytes behind"),
+        None => "how many bytes it is behind cannot be read".to_owned(),
+    };
+    match seconds {
+        Some(0.0) => Check::new(Standing::Ready, what, behind),
+        Some(seconds) if seconds <= rpo.0.as_secs_f64() => {
+            Check::new(Standing::Ready, what, format!("{seconds:.1} s, {behind}; the RPO is {rpo}"))
+        }
+        Some(seconds) => {
+            let found = format!("{seconds:.0} s, {behind}: MORE than the RPO of {rpo}");
+            Check::new(Standing::NotReady, what, found).hint("`drctl status` shows both servers")
+        }
+        None => {
+            let found = format!("unknown: {behind}; since when cannot be told");
+            Check::new(Standing::Unproven, what, found)
+        }
+    }
 }
 
 /// What a preflight says of a server that it could not ask.

@@ -9,6 +9,7 @@ use super::server::{Server, harmless, limits, unreached};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::replication::reach;
+use crate::providers::counting::counted;
 use crate::providers::{
     Action, Applied, Check, Context, Description, Failure, Observed, Plane, Standing, references,
 };
@@ -67,11 +68,12 @@ impl Action for VerifySql {
             None => self.server.label(),
         };
         let mut description =
-            Description::looks(format!("ask {place} {} questions", self.checks.len())).leans_on(
-                &self.server.region,
-                Plane::Data,
-                format!("the server of `{}`", self.server.database),
-            );
+            Description::looks(format!("ask {place} {}", counted(self.checks.len(), "question")))
+                .leans_on(
+                    &self.server.region,
+                    Plane::Data,
+                    format!("the server of `{}`", self.server.database),
+                );
         for check in &self.checks {
             description = description.detail(check.label());
         }
@@ -102,8 +104,10 @@ impl Action for VerifySql {
         cx.waits_for(format!("the answers of {}", self.server.label()));
         let wrong = self.ask(cx).await?;
         if wrong.is_empty() {
-            let summary =
-                format!("{} of {} answers are right", self.checks.len(), self.checks.len());
+            let summary = match self.checks.len() {
+                1 => "the answer is right".to_owned(),
+                all => format!("all {all} answers are right"),
+            };
             return Ok(Applied::new(summary).fact("checks", self.checks.len()));
         }
         let what = format!(

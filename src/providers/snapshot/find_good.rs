@@ -21,6 +21,7 @@ use crate::integrity::verify::{Depth, Sample, Verdict, VerifyRequest, verify};
 use crate::model::{Digest, Sink};
 use crate::postgres::quote;
 use crate::postgres::replication::{bounded, reach};
+use crate::providers::counting::counted;
 use crate::providers::postgres::{Assertion, Server, ask, limits};
 use crate::providers::{
     Action, Applied, Check, Context, Description, Failure, Observed, Plane, Standing, references,
@@ -218,9 +219,9 @@ fn moment(text: &str) -> Result<DateTime<Utc>> {
 impl Action for FindGood {
     fn describe(&self) -> Description {
         let mut description = Description::looks(format!(
-            "find the newest snapshot of `{}` in which {} questions are answered right",
+            "find the newest snapshot of `{}` that answers {} right",
             self.server.database,
-            self.checks.len()
+            counted(self.checks.len(), "question")
         ))
         .detail(format!(
             "each is verified ({}), restored into a scratch database in {}, asked, and dropped",

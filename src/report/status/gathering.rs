@@ -278,6 +278,7 @@ async fn servers(
     let (pair, more) = match (rest.split_first(), &sources.control) {
         (Some((second, more)), Ok(control)) => {
             let seen = loss::sight(&**control, first, second, false, limits, now).await;
+            seen.keep(&**control, name, limits).await;
             let pair = vec![(first, seen.primary), (second, seen.standby)];
             ((pair, Some(seen.prediction)), more)
         }

@@ -1,9 +1,9 @@
 //! The steps together: what they need, the way back, and the time that all of it may take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Placed;
+use super::{Placed, left};
 use crate::config::did_you_mean;
 use crate::config::document::Document;
 use crate::model::Span;
@@ -27,7 +27,9 @@ pub(super) fn check(doc: &Document<'_>, runbook: &Runbook, steps: &[Placed<'_>],
             return;
         }
     };
-    way_back(doc, steps, &needs, &order);
+    let before = graph::before(&needs, &order);
+    left::check(doc, runbook, steps, &before);
+    way_back(doc, steps, &before);
     time(doc, runbook, rto_line);
 }
 
@@ -56,8 +58,7 @@ fn needs(doc: &Document<'_>, steps: &[Placed<'_>]) -> Vec<Vec<usize>> {
 }
 
 /// The point of no return and what an abort would have to undo.
-fn way_back(doc: &Document<'_>, steps: &[Placed<'_>], needs: &[Vec<usize>], order: &[usize]) {
-    let before = graph::before(needs, order);
+fn way_back(doc: &Document<'_>, steps: &[Placed<'_>], before: &[BTreeSet<usize>]) {
     let points: Vec<usize> =
         (0..steps.len()).filter(|i| steps[*i].step.point_of_no_return).collect();
     for (n, point) in points.iter().enumerate() {
@@ -132,7 +133,7 @@ fn stays(placed: &Placed<'_>) -> bool {
 /// The longest path of each mode against the objective.
 fn time(doc: &Document<'_>, runbook: &Runbook, line: usize) {
     let mut told: Vec<(Vec<String>, Duration, Vec<Mode>)> = Vec::new();
-    for mode in [Mode::Graceful, Mode::Forced] {
+    for mode in runbook.modes() {
         let Some((path, total)) = modes::longest(&runbook.steps, mode) else { continue };
         if total <= runbook.rto.0 {
             continue;

@@ -25,7 +25,7 @@ use super::state::{Standing, State};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Event, RunStep, Sink};
-use crate::providers::{self, Action, World};
+use crate::providers::{self, Action, ActionKind, World};
 use crate::store::approval;
 
 /// The actions of a plan's steps, by step.
@@ -37,13 +37,19 @@ pub fn actions(plan: &Plan, config: &Config) -> Result<Actions> {
 }
 
 fn action_of(step: &PlannedStep, config: &Config) -> Result<Box<dyn Action>> {
-    let what = || format!("make step `{}` ({})", step.id, step.uses);
-    let kind = providers::find(&step.uses).ok_or_else(|| {
-        Error::new(Kind::Usage, what())
+    kind_of(step)?.build(&step.with, config).map_err(|e| e.during(made(step)))
+}
+
+fn made(step: &PlannedStep) -> String {
+    format!("make step `{}` ({})", step.id, step.uses)
+}
+
+fn kind_of(step: &PlannedStep) -> Result<&'static ActionKind> {
+    providers::find(&step.uses).ok_or_else(|| {
+        Error::new(Kind::Usage, made(step))
             .caused_by("this drctl does not know the action")
             .hint("go on with the version of drctl that began the run")
-    })?;
-    kind.build(&step.with, config).map_err(|e| e.during(what()))
+    })
 }
 
 /// How long things take; tests are in more of a hurry.
@@ -214,6 +220,8 @@ impl Engine<'_> {
 
 #[cfg(test)]
 mod interleaving;
+#[cfg(test)]
+mod left_tests;
 #[cfg(test)]
 pub(in crate::runbook) mod stage;
 #[cfg(test)]

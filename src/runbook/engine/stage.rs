@@ -1,22 +1,20 @@
 //! A stage for tests: actions whose effects are counted, on a script of failures.
 
+mod fake;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::{Actions, Engine, Hold, Left, Pace, opening};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::integrity::seal::Keys;
 use crate::model::{Digest, Event, Sink, Span};
-use crate::providers::{
-    Action, Applied, Arguments, Check, Context, Description, Facts, Failure, Mode, Observed,
-    RunFacts, World,
-};
+use crate::providers::{Action, Arguments, Description, Mode, RunFacts, World};
 use crate::runbook::decision::Wish;
 use crate::runbook::journal::Copies;
 use crate::runbook::plan::{Plan, PlannedStep};
@@ -80,7 +78,7 @@ impl Stage {
 
     pub fn actions(&self, plan: &Plan, takes: Duration) -> Actions {
         let action = |step: &PlannedStep| {
-            let fake = Fake { stage: self.clone(), step: step.id.clone(), takes };
+            let fake = fake::Fake { stage: self.clone(), step: step.id.clone(), takes };
             (step.id.clone(), Box::new(fake) as Box<dyn Action>)
         };
         plan.steps.iter().map(action).collect()
@@ -90,102 +88,6 @@ impl Stage {
 impl Sink for Stage {
     fn emit(&self, event: Event) {
         self.scene().events.push(event);
-    }
-}
-
-struct Fake {
-    stage: Stage,
-    step: String,
-    takes: Duration,
-}
-
-/// Counts what is under way, however it ends.
-struct UnderWay(Stage);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.scene().under_way -= 1;
-    }
-}
-
-fn slipped(what: &str) -> Error {
-    Error::new(Kind::Failed, what)
-}
-
-impl Fake {
-    fn make(&self) {
-        let mut scene = self.stage.scene();
-        *scene.made.entry(self.step.clone()).or_default() += 1;
-        scene.in_place.insert(self.step.clone());
-    }
-
-    fn facts(&self) -> Facts {
-        Facts::from_iter([("made".to_owned(), self.step.clone().into())])
-    }
-}
-
-#[async_trait]
-impl Action for Fake {
-    fn describe(&self) -> Description {
-        Description::changes(format!("make {}", self.step)).compensated_by("take it away")
-    }
-
-    async fn preflight(&self, _: &Context<'_>) -> Vec<Check> {
-        Vec::new()
-    }
-
-    async fn observe(&self, _: &Context<'_>) -> Result<Observed, Failure> {
-        tokio::time::sleep(self.takes / 2).await;
-        let mut scene = self.stage.scene();
-        scene.observed += 1;
-        if let Some(blind) = scene.blind.get_mut(&self.step).filter(|left| **left > 0) {
-            *blind -= 1;
-            return Err(Failure::transient(slipped("no answer")));
-        }
-        Ok(match scene.in_place.contains(&self.step) {
-            true => Observed::Done(self.facts()),
-            false => Observed::NotDone("it is not there".to_owned()),
-        })
-    }
-
-    async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
-        let slip = {
-            let mut scene = self.stage.scene();
-            scene.under_way += 1;
-            let under_way = scene.under_way;
-            scene.begun.push((self.step.clone(), under_way));
-            scene.saw.insert(self.step.clone(), cx.facts.keys().cloned().collect());
-            scene.slips.get_mut(&self.step).and_then(VecDeque::pop_front)
-        };
-        let _under_way = UnderWay(self.stage.clone());
-        tokio::time::sleep(self.takes).await;
-        match slip {
-            None => {}
-            Some(Slip::Before) => return Err(Failure::transient(slipped("throttled"))),
-            Some(Slip::Refused) => return Err(Failure::permanent(slipped("refused"))),
-            Some(Slip::Hangs) => std::future::pending().await,
-            Some(Slip::HangsAfter) => {
-                self.make();
-                std::future::pending().await
-            }
-            Some(Slip::AnswerLost) => {
-                self.make();
-                return Err(Failure::unknown(slipped("the answer was lost")));
-            }
-        }
-        self.make();
-        Ok(Applied { facts: self.facts(), ..Applied::new(format!("made {}", self.step)) })
-    }
-
-    async fn compensate(&self, _: &Context<'_>) -> Result<Applied, Failure> {
-        let mut scene = self.stage.scene();
-        let slip = scene.slips.get_mut("undo").and_then(VecDeque::pop_front);
-        if slip.is_some() {
-            return Err(Failure::transient(slipped("throttled")));
-        }
-        scene.in_place.remove(&self.step);
-        scene.undone.push(self.step.clone());
-        Ok(Applied::new("taken away"))
     }
 }
 
@@ -250,6 +152,8 @@ pub fn facts(id: &str) -> RunFacts {
         operators: vec!["ann on ops-1".to_owned()],
         reason: None,
         accepted_loss: None,
+        rpo: None,
+        expected_loss: Vec::new(),
         accept_unfenced: false,
         primary_is_broken: None,
         drill: false,

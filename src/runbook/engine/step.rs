@@ -12,7 +12,8 @@ use super::desk::Desk;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Event, Sink};
 use crate::providers::{
-    Action, Applied, Context, Facts, Failure, FailureClass, Observed, Progress, RunFacts,
+    Action, Applied, Context, Facts, Failure, FailureClass, Observed, Progress, RunFacts, leaves,
+    references,
 };
 use crate::runbook::plan::PlannedStep;
 use crate::runbook::record::{Outcome, Record};
@@ -32,7 +33,7 @@ impl Progress for Told {
 /// What a step's action is given, whatever is done with it.
 pub(super) struct Surroundings {
     run: RunFacts,
-    facts: BTreeMap<String, Facts>,
+    pub(super) facts: BTreeMap<String, Facts>,
     progress: Told,
 }
 
@@ -54,6 +55,18 @@ impl Surroundings {
     }
 }
 
+/// `drctl runbook check` proves references by what is declared.
+fn debug_assert_declared(step: &PlannedStep, facts: &Facts) {
+    let declared = leaves::by(&step.uses);
+    let foreign = crate::providers::find(&step.uses).is_none();
+    debug_assert!(
+        foreign || facts.keys().all(|fact| declared.contains(&fact.as_str())),
+        "`{}` left {:?} and declares {declared:?}",
+        step.uses,
+        facts.keys().collect::<Vec<_>>()
+    );
+}
+
 /// What looking for a step's effect gave.
 enum Seen {
     Done(Facts),
@@ -69,7 +82,30 @@ impl Engine<'_> {
         Surroundings { run: desk.run().await, facts, progress }
     }
 
-    pub(super) fn action(&self, step: &PlannedStep) -> Result<&dyn Action> {
+    /// The step's action with what earlier steps left in its arguments; none where it asks for
+    /// nothing of them.
+    pub(super) fn filled(
+        &self,
+        step: &PlannedStep,
+        facts: &BTreeMap<String, Facts>,
+    ) -> Result<Option<Box<dyn Action>>> {
+        if !references::any_is_open(&step.with) {
+            return Ok(None);
+        }
+        let with = references::arguments(&step.with, facts)?;
+        let kind = super::kind_of(step)?;
+        let what = || format!("make step `{}` ({}) with what steps left", step.id, step.uses);
+        kind.build(&with, &self.world.config).map(Some).map_err(|e| e.during(what()))
+    }
+
+    pub(super) fn action<'a>(
+        &'a self,
+        step: &PlannedStep,
+        filled: Option<&'a dyn Action>,
+    ) -> Result<&'a dyn Action> {
+        if let Some(filled) = filled {
+            return Ok(filled);
+        }
         self.actions.get(&step.id).map(Box::as_ref).ok_or_else(|| {
             Error::new(Kind::Bug, format!("carry out step `{}`: it has no action", step.id))
         })
@@ -87,8 +123,12 @@ impl Engine<'_> {
         {
             return self.failed(desk, step, &failure).await;
         }
-        let action = self.action(step)?;
         let around = self.surroundings(desk, step).await;
+        let filled = match self.filled(step, &around.facts) {
+            Ok(filled) => filled,
+            Err(e) => return self.failed(desk, step, &Failure::permanent(e)).await,
+        };
+        let action = self.action(step, filled.as_deref())?;
         let deadline = Instant::now() + step.timeout.0;
         let mut waits = ExponentialBuilder::default()
             .with_min_delay(self.pace.first_wait)
@@ -180,6 +220,7 @@ impl Engine<'_> {
 
     async fn done(&self, desk: &Desk<'_>, step: &PlannedStep, applied: Applied) -> Result<()> {
         let Applied { summary, facts, warnings } = applied;
+        debug_assert_declared(step, &facts);
         let outcome = Outcome::Done { summary, facts, warnings };
         desk.write(Record::StepEnded { step: step.id.clone(), outcome }).await
     }
@@ -195,6 +236,7 @@ impl Engine<'_> {
             None => "found done after an interruption".to_owned(),
             Some(failure) => format!("found done, after: {}", failure.error.one_line()),
         };
+        debug_assert_declared(step, &facts);
         let outcome = Outcome::Done { summary, facts, warnings: Vec::new() };
         desk.write(Record::StepEnded { step: step.id.clone(), outcome }).await
     }

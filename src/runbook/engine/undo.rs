@@ -12,8 +12,16 @@ use crate::runbook::record::{Outcome, Record};
 impl Engine<'_> {
     /// Undoes a step. Compensations are idempotent, so one whose answer was lost is sent again.
     pub(super) async fn undo(&self, desk: &Desk<'_>, step: &PlannedStep) -> Result<()> {
-        let action = self.action(step)?;
         let around = self.surroundings(desk, step).await;
+        let filled = match self.filled(step, &around.facts) {
+            Ok(filled) => filled,
+            Err(e) => {
+                let outcome = failed(&Failure::permanent(e));
+                let step = step.id.clone();
+                return desk.write(Record::CompensationEnded { step, outcome }).await;
+            }
+        };
+        let action = self.action(step, filled.as_deref())?;
         let deadline = Instant::now() + step.timeout.0;
         let mut wait = self.pace.first_wait;
         let mut left = step.retries;
@@ -32,16 +40,20 @@ impl Engine<'_> {
             };
             let again = failure.class != FailureClass::Permanent && left > 0;
             if !again || Instant::now() + wait >= deadline {
-                break Outcome::Failed {
-                    class: failure.class,
-                    error: failure.error.one_line(),
-                    hint: failure.error.advice().map(str::to_owned),
-                };
+                break failed(&failure);
             }
             left -= 1;
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.pace.longest_wait);
         };
         desk.write(Record::CompensationEnded { step: step.id.clone(), outcome }).await
+    }
+}
+
+fn failed(failure: &Failure) -> Outcome {
+    Outcome::Failed {
+        class: failure.class,
+        error: failure.error.one_line(),
+        hint: failure.error.advice().map(str::to_owned),
     }
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::in_time;
-use crate::config::ChannelKind;
+use super::{credentials, in_time};
 use crate::integrity::shelf;
 use crate::integrity::verified::{Depth, Record};
 use crate::model::Span;
-use crate::providers::{Check, Standing, World};
+use crate::providers::{Check, Standing, World, notify};
 use crate::runbook::plan::Plan;
 use crate::store::epoch;
 
@@ -31,9 +30,11 @@ pub(super) async fn checks(
         let what = "active region".to_owned();
         in_time(limit, what, async { vec![active(world, plans).await] }).await
     };
-    let (copies, active) = tokio::join!(copies, active);
+    let credentials = credentials::checks(world, plans, limit);
+    let (copies, active, credentials) = tokio::join!(copies, active, credentials);
     let mut found = active;
-    found.push(channels(world));
+    found.push(channels(world, plans));
+    found.extend(credentials);
     found.extend(copies.into_iter().flatten());
     found
 }
@@ -64,29 +65,25 @@ async fn active(world: &World, plans: &[Plan]) -> Check {
     }
 }
 
-/// Two ways to tell people, that do not fail together.
-fn channels(world: &World) -> Check {
-    const WHAT: &str = "notification channels";
+/// Two ways to tell people, that do not fail together: of those that the steps send to, and that have
+/// what they need here and now.
+fn channels(world: &World, plans: &[Plan]) -> Check {
     let config = &world.config;
-    let usable: Vec<_> = config.channel_names().filter_map(|n| config.channel(n).ok()).collect();
-    let kinds: BTreeSet<_> = usable
-        .iter()
-        .map(|channel| match channel.kind {
-            ChannelKind::Slack { .. } => "slack",
-            ChannelKind::PagerDuty { .. } => "pagerduty",
-            ChannelKind::Email { .. } => "email",
-            ChannelKind::Webhook { .. } => "webhook",
-        })
-        .collect();
-    let named = kinds.iter().copied().collect::<Vec<_>>().join(", ");
-    let advice = "have two that do not depend on each other: add a [channel.NAME] of another kind";
-    match (usable.len(), kinds.len()) {
-        (0, _) => Check::new(Standing::NotReady, WHAT, "there are none: nobody would be told")
-            .hint(advice),
-        (_, 1) => {
-            Check::new(Standing::Warning, WHAT, format!("only of one kind: {named}")).hint(advice)
-        }
-        (n, _) => Check::new(Standing::Ready, WHAT, format!("{n}: {named}")),
+    let steps = plans.iter().flat_map(|plan| &plan.steps);
+    let named: BTreeSet<_> =
+        steps.flat_map(|step| notify::channels(&step.uses, &step.with, config)).collect();
+    let unset = |name: &str| {
+        let table = format!("channel.{name}");
+        let unresolved = config.unresolved.iter().find(|u| u.table == table);
+        unresolved.map(|u| format!("`{name}` cannot be used: {}", u.reason))
+    };
+    let (usable, unusable): (BTreeSet<_>, BTreeSet<_>) =
+        named.into_iter().partition(|name| unset(name).is_none());
+    let check = notify::two_ways(config, &usable);
+    let why: Vec<_> = unusable.iter().filter_map(|name| unset(name)).collect();
+    match why.is_empty() {
+        true => check,
+        false => Check { found: format!("{}; {}", check.found, why.join("; ")), ..check },
     }
 }
 

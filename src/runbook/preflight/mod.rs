@@ -1,6 +1,7 @@
 //! Preflight: whether everything that a runbook needs is ready, looked at before it is needed. It
 //! changes nothing but its own result in the control store.
 
+mod credentials;
 mod general;
 mod kept;
 
@@ -84,6 +85,8 @@ pub async fn run(
             operator: by.to_owned(),
             reason: None,
             accepted_loss: None,
+            rpo: Some(plan.rpo),
+            expected_loss: Vec::new(),
             accept_unfenced: false,
             primary_is_broken: None,
             drill: false,

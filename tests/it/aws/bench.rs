@@ -52,6 +52,8 @@ impl Bench {
             operators: vec!["ann on ops-1".into()],
             reason: None,
             accepted_loss: None,
+            rpo: None,
+            expected_loss: Vec::new(),
             accept_unfenced: false,
             primary_is_broken: None,
             drill: false,

@@ -16,6 +16,8 @@ pub enum Fault {
     Throttles,
     Denies,
     Breaks,
+    /// As Route 53 refuses a batch of changes.
+    RefusesBatch,
 }
 
 /// Its thread ends with the test process.
@@ -28,6 +30,8 @@ pub struct Front {
 struct State {
     /// What the next requests that hold the text meet.
     faults: Vec<(String, Fault)>,
+    /// What happens before a request that holds the text is met.
+    meanwhile: Vec<(String, Box<dyn FnOnce() + Send>)>,
     requests: Vec<String>,
 }
 
@@ -55,6 +59,11 @@ impl Front {
         self.state.lock().unwrap().faults.push((text.to_owned(), fault));
     }
 
+    /// Before the next request that holds `text`, this happens.
+    pub fn meanwhile(&self, text: &str, act: impl FnOnce() + Send + 'static) {
+        self.state.lock().unwrap().meanwhile.push((text.to_owned(), Box::new(act)));
+    }
+
     /// How many requests held `text`.
     pub fn count(&self, text: &str) -> usize {
         let state = self.state.lock().unwrap();
@@ -66,6 +75,14 @@ impl Front {
 fn pass(mut stream: TcpStream, inner: u16, shared: &Mutex<State>) -> Option<()> {
     let request = read(&mut stream)?;
     let text = String::from_utf8_lossy(&request).into_owned();
+    let act = {
+        let mut state = shared.lock().unwrap();
+        let at = state.meanwhile.iter().position(|(known, _)| text.contains(known));
+        at.map(|at| state.meanwhile.remove(at).1)
+    };
+    if let Some(act) = act {
+        act();
+    }
     let fault = {
         let mut state = shared.lock().unwrap();
         let at = state.faults.iter().position(|(known, _)| text.contains(known));
@@ -85,6 +102,11 @@ fn pass(mut stream: TcpStream, inner: u16, shared: &Mutex<State>) -> Option<()> 
         Some(Fault::Denies) => {
             let who = "User: arn:aws:iam::123456789012:user/drctl is not authorized";
             stream.write_all(&refusal(&text, 400, "AccessDeniedException", who)).ok()
+        }
+        Some(Fault::RefusesBatch) => {
+            let why = "[Tried to delete resource record set but the values provided do not match \
+                       the current values]";
+            stream.write_all(&refusal(&text, 400, "InvalidChangeBatch", why)).ok()
         }
         Some(Fault::Breaks) => {
             stream.write_all(&refusal(&text, 500, "InternalFailure", "Something broke")).ok()

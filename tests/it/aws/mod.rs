@@ -6,6 +6,7 @@ mod elb;
 mod faults;
 mod front;
 mod policy;
+mod preflight;
 mod rds;
 mod records;
 mod switch;

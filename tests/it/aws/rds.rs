@@ -75,10 +75,17 @@ async fn a_replica_is_checked_promoted_and_waited_for() {
     let with = json!({ "database": "petforce", "in": WEST, "class": "db.r6g.xlarge" });
     let modify = bench.action("rds.modify_class", with);
     assert!(not_done(modify.observe(&bench.step("class", 60)).await).contains("db.t4g.medium"));
+    front.next("Action=ModifyDBInstance", Fault::Denies);
+    let denied = modify.apply(&bench.step("class", 60)).await.unwrap_err();
+    assert!(denied.error.advice().unwrap().contains("rds:ModifyDBInstance"), "{denied:?}");
+    // Throttled it asks again; an answer that is lost is settled by looking.
+    front.next("Action=ModifyDBInstance", Fault::Throttles);
+    front.next("Action=ModifyDBInstance", Fault::LosesAnswer);
     ok(modify.apply(&bench.step("class", 60)).await);
     done(modify.observe(&bench.step("class", 60)).await);
     ok(modify.apply(&bench.step("class", 60)).await);
-    assert_eq!(front.count("Action=ModifyDBInstance"), 1);
+    let asked = front.count("Action=ModifyDBInstance");
+    assert_eq!(asked, 3, "denied, throttled, and done");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use drctl::providers::{Facts, FailureClass, Standing};
+use drctl::providers::{FailureClass, Standing};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, done, not_done, ok};
@@ -45,15 +45,15 @@ const SETS: &[(&str, &str)] = &[
     ),
     (
         "near",
-        "<SetIdentifier>east</SetIdentifier><Region>us-east-1</Region><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.1</Value></ResourceRecord></ResourceRecords>",
+        "<SetIdentifier>near-east</SetIdentifier><Region>us-east-1</Region><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.1</Value></ResourceRecord></ResourceRecords>",
     ),
     (
         "pair",
-        "<SetIdentifier>east</SetIdentifier><Failover>PRIMARY</Failover><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.1</Value></ResourceRecord></ResourceRecords>",
+        "<SetIdentifier>pair-east</SetIdentifier><Failover>PRIMARY</Failover><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.1</Value></ResourceRecord></ResourceRecords>",
     ),
     (
         "pair",
-        "<SetIdentifier>west</SetIdentifier><Failover>SECONDARY</Failover><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.2</Value></ResourceRecord></ResourceRecords>",
+        "<SetIdentifier>pair-west</SetIdentifier><Failover>SECONDARY</Failover><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.2</Value></ResourceRecord></ResourceRecords>",
     ),
 ];
 
@@ -80,18 +80,7 @@ impl Zone {
 
     /// As another person would.
     fn upsert(&self, name: &str, set: &str) {
-        let change = format!(
-            "<Change><Action>UPSERT</Action><ResourceRecordSet><Name>{name}.pet.test.</Name>\
-             <Type>A</Type>{set}</ResourceRecordSet></Change>"
-        );
-        api().rest(
-            "POST",
-            &format!("/2013-04-01/hostedzone/{}/rrset/", self.id),
-            &format!(
-                "<ChangeResourceRecordSetsRequest><ChangeBatch><Changes>{change}</Changes>\
-                 </ChangeBatch></ChangeResourceRecordSetsRequest>"
-            ),
-        );
+        upsert(&self.id, name, set);
     }
 
     /// All the record sets, sorted.
@@ -115,6 +104,21 @@ impl Zone {
     }
 }
 
+fn upsert(zone: &str, name: &str, set: &str) {
+    let change = format!(
+        "<Change><Action>UPSERT</Action><ResourceRecordSet><Name>{name}.pet.test.</Name>\
+         <Type>A</Type>{set}</ResourceRecordSet></Change>"
+    );
+    api().rest(
+        "POST",
+        &format!("/2013-04-01/hostedzone/{zone}/rrset/"),
+        &format!(
+            "<ChangeResourceRecordSetsRequest><ChangeBatch><Changes>{change}</Changes>\
+             </ChangeBatch></ChangeResourceRecordSetsRequest>"
+        ),
+    );
+}
+
 /// Every shape of record at once.
 fn all() -> Value {
     let alias = |name: &str, zone: &str| json!({ "alias": { "name": name, "zone": zone } });
@@ -127,9 +131,9 @@ fn all() -> Value {
           "from": { "weight": 100 }, "to": { "weight": 0 } },
         { "name": "beta.pet.test", "type": "A", "set_identifier": "west",
           "from": { "weight": 0 }, "to": { "weight": 100 } },
-        { "name": "near.pet.test", "type": "A", "set_identifier": "east",
+        { "name": "near.pet.test", "type": "A", "set_identifier": "near-east",
           "from": { "values": ["192.0.2.1"] }, "to": { "values": ["192.0.2.2"] } },
-        { "name": "pair.pet.test", "type": "A", "set_identifier": "east",
+        { "name": "pair.pet.test", "type": "A", "set_identifier": "pair-east",
           "from": { "values": ["192.0.2.1"] }, "to": { "values": ["192.0.2.9"] } },
         { "name": "new.pet.test", "type": "A", "to": { "values": ["192.0.2.7"], "ttl": 5 } },
     ])
@@ -193,6 +197,43 @@ async fn a_record_that_somebody_else_changed_is_refused_and_nothing_is_written()
 }
 
 #[tokio::test]
+async fn a_record_that_changes_between_look_and_write_is_not_written_over() {
+    let zone = Zone::new();
+    let swap = zone.swap(all());
+    let (id, theirs) = (zone.id.clone(), SETS[0].1.replace("192.0.2.1", "198.51.100.5"));
+    zone.front.meanwhile("<ChangeBatch>", move || upsert(&id, "app", &theirs));
+    zone.front.next("<ChangeBatch>", Fault::RefusesBatch);
+    let refused = swap.apply(&zone.bench.step("swap", 30)).await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Permanent);
+    let said = refused.error.one_line();
+    assert!(said.contains("app.pet.test A was changed in the meantime"), "{said}");
+    assert!(zone.says("app", "198.51.100.5"), "theirs stays");
+    assert_eq!(zone.front.count("<ChangeBatch>"), 1);
+    // What was seen is deleted, in the same batch in which the new is made.
+    assert_eq!(zone.front.count("<Action>DELETE</Action>"), 1);
+    assert_eq!(zone.front.count("<Action>UPSERT</Action>"), 0);
+}
+
+#[tokio::test]
+async fn where_the_guarded_form_is_not_taken_the_plain_one_is() {
+    let zone = Zone::new();
+    let swap = zone.swap(all());
+    zone.front.next("<ChangeBatch>", Fault::RefusesBatch);
+    let cx = zone.bench.step("swap", 30);
+    ok(swap.apply(&cx).await);
+    assert!(zone.says("app", "192.0.2.2"));
+    assert_eq!(zone.front.count("<Action>UPSERT</Action>"), 1);
+    // Refused for good it stays refused, with the reason that was given first.
+    ok(swap.compensate(&cx).await);
+    for _ in 0..2 {
+        zone.front.next("<ChangeBatch>", Fault::Denies);
+    }
+    let denied = swap.apply(&cx).await.unwrap_err();
+    assert!(denied.error.advice().unwrap().contains("ChangeResourceRecordSets"), "{denied:?}");
+    assert!(zone.says("app", "192.0.2.1"));
+}
+
+#[tokio::test]
 async fn a_lost_answer_leaves_a_change_that_is_found() {
     let zone = Zone::new();
     let swap = zone.swap(all());
@@ -223,10 +264,19 @@ async fn a_change_is_followed_by_its_id() {
     let known = ok(wait.apply(&zone.bench.step("wait", 30)).await);
     assert!(known.warnings.is_empty(), "{known:?}");
     done(wait.observe(&zone.bench.step("wait", 30)).await);
-    // After a lost answer there is no id.
-    let facts = Facts::from_iter([("change".to_owned(), Value::Null)]);
-    zone.bench.facts.insert("swap".into(), facts);
+    // After a lost answer there is no id: the records are written again, as they are, to have one.
+    let before = zone.shown();
+    zone.bench.facts.insert("swap".into(), done(swap.observe(&zone.bench.step("swap", 30)).await));
     not_done(wait.observe(&zone.bench.step("wait", 30)).await);
+    let batches = zone.front.count("<ChangeBatch>");
+    let again = ok(wait.apply(&zone.bench.step("wait", 30)).await);
+    assert!(again.warnings.is_empty(), "{again:?}");
+    assert!(zone.front.count("<ChangeBatch>") > batches);
+    assert_eq!(zone.shown(), before);
+    // Where that cannot be done, it is told and holds nothing up.
+    zone.front.next("<ChangeBatch>", Fault::Breaks);
+    let broken = ok(wait.apply(&zone.bench.step("wait", 5)).await);
+    assert!(broken.warnings[0].contains("is not known"), "{broken:?}");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! `route53.health_switch` against moto's S3.
 
-use drctl::providers::Standing;
+use drctl::providers::{FailureClass, Standing};
 use serde_json::json;
 
 use super::bench::{Bench, done, not_done, ok};
+use super::front::{Fault, Front};
 use crate::lab::shared_moto_west;
 
 #[tokio::test]
@@ -37,6 +38,35 @@ async fn the_switch_is_put_once_taken_away_and_put_back() {
     ok(off.apply(&cx).await);
     ok(off.apply(&cx).await);
     done(off.observe(&cx).await);
+}
+
+#[tokio::test]
+async fn a_switch_whose_answer_is_lost_is_put_once() {
+    let moto = shared_moto_west();
+    let bucket = moto.fresh_bucket("switch-lost");
+    let front = Front::before(moto.port());
+    let bench = Bench::at(&front.endpoint(), "http://127.0.0.1:9");
+    let object = format!("s3://{bucket}/switch");
+    let with = json!({ "in": "us-west-2", "object": object, "on": true });
+    let on = bench.action("route53.health_switch", with);
+    let cx = bench.step("switch", 30);
+    front.next("PUT /", Fault::LosesAnswer);
+    // Its store looks what became of it; else the engine does.
+    if let Err(lost) = on.apply(&cx).await {
+        assert_eq!(lost.class, FailureClass::Unknown, "{:?}", lost.error);
+    }
+    done(on.observe(&cx).await);
+    let first = moto.get(&bucket, "switch");
+    ok(on.apply(&cx).await);
+    assert_eq!(moto.get(&bucket, "switch"), first);
+    ok(on.compensate(&cx).await);
+    assert!(moto.keys(&bucket, "").is_empty());
+    for _ in 0..9 {
+        front.next("PUT /", Fault::Denies);
+    }
+    let denied = on.apply(&cx).await.unwrap_err();
+    assert_ne!(denied.class, FailureClass::Unknown, "{:?}", denied.error);
+    not_done(on.observe(&cx).await);
 }
 
 #[test]

@@ -252,6 +252,17 @@ async fn preflight_shows_what_is_answered_now() {
     assert!(checks[1].hint.as_deref().unwrap().contains("lower the TTL"), "{checks:#?}");
 }
 
+#[tokio::test]
+async fn a_name_that_is_not_there_is_not_ready() {
+    let (world, scene) = (World::new(), Scene::new(""));
+    let with = json!({ "name": "nowhere.petforce.test" });
+    let checks = world.action(&scene, with).preflight(&scene.cx(LONG)).await;
+    let lacking: Vec<_> = checks.iter().filter(|c| c.standing == Standing::NotReady).collect();
+    assert!(!lacking.is_empty(), "{checks:#?}");
+    assert!(lacking[0].found.starts_with("no such record, at "), "{lacking:#?}");
+    assert!(checks.iter().all(|c| c.standing != Standing::Ready), "{checks:#?}");
+}
+
 #[test]
 fn wrong_arguments_are_refused_by_name() {
     let scene = Scene::new("");

@@ -73,6 +73,8 @@ impl Scene {
             operators: Vec::new(),
             reason: None,
             accepted_loss: None,
+            rpo: None,
+            expected_loss: Vec::new(),
             accept_unfenced: false,
             primary_is_broken: None,
             drill: false,

@@ -117,9 +117,11 @@ fn a_primary_that_hangs_is_given_up_in_time_and_stays_unfenced() {
     pair.step("promote", "postgres.promote", west());
     // Within its time it is not there; then it is, and is shut out.
     let with = json!({"database": "pets", "in": "us-east-1", "for": "1s"});
-    let away = block(pair.apply("postgres.quarantine", with)).unwrap();
-    assert_eq!(away.facts["quarantined"], false);
-    assert!(away.warnings[0].contains("NOT shut out"), "{:?}", away.warnings);
+    let away = block(pair.apply("postgres.quarantine", with)).unwrap_err();
+    assert_eq!(away.class, FailureClass::Permanent);
+    assert!(away.error.what().contains("NOT SHUT OUT"), "{:?}", away.error);
+    let left = away.error.advice().unwrap();
+    assert!(left.starts_with("quarantine us-east-1 when it comes back"), "{left}");
     drop(stuck);
     pair.step("quarantine", "postgres.quarantine", east());
     pair.primary.try_psql("pets", "SELECT 1").unwrap_err();

@@ -78,6 +78,8 @@ pub fn run_facts(mode: Mode) -> RunFacts {
         operators: Vec::new(),
         reason: None,
         accepted_loss: None,
+        rpo: None,
+        expected_loss: Vec::new(),
         accept_unfenced: false,
         primary_is_broken: None,
         drill: false,
@@ -195,10 +197,13 @@ impl Pair {
         }
     }
 
-    /// Applies, which must fail.
+    /// Applies, which must fail; soon, where it waits for somebody's word.
     #[track_caller]
     pub fn fails(&self, name: &str, with: Value) -> Failure {
-        match block(self.apply(name, with)) {
+        let soon =
+            matches!(name, "loss.assess" | "postgres.fence") && self.run.mode == Mode::Forced;
+        let seconds = if soon { 8.0 } else { 60.0 };
+        match block(self.apply_within(seconds, name, with)) {
             Ok(applied) => panic!("{name} went well: {}", applied.summary),
             Err(failure) => failure,
         }

@@ -9,6 +9,7 @@ use super::service::Place;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::providers::aws::failure::Call;
+use crate::providers::counting::counted;
 use crate::providers::{
     Action, Applied, Check, Context, Description, Facts, Failure, FailureClass, Observed,
 };
@@ -52,7 +53,7 @@ impl Scale {
     }
 
     async fn set(&self, cx: &Context<'_>, count: i32) -> Result<(), Failure> {
-        let what = format!("scale {} to {count} tasks", self.place);
+        let what = format!("scale {} to {}", self.place, counted(count, "task"));
         let call = Call::writes("ecs:UpdateService", what);
         cx.world
             .aws
@@ -75,7 +76,7 @@ impl Scale {
 impl Action for Scale {
     fn describe(&self) -> Description {
         let least = if self.exact { "" } else { "at least " };
-        let effect = format!("scale {} to {least}{} tasks", self.place, self.count);
+        let effect = format!("scale {} to {least}{}", self.place, counted(self.count, "task"));
         self.place.leaning(
             Description::changes(effect)
                 .detail("the old count is kept in the service's tag `drctl:scaled-from`")
@@ -106,7 +107,8 @@ impl Action for Scale {
         let desired = service.desired_count();
         let marked = self.place.marked(&service, cx, WAS).and_then(|was| was.parse::<i32>().ok());
         if self.is_so(desired) {
-            let applied = Applied::new(format!("{} has {desired} tasks desired", self.place));
+            let applied =
+                Applied::new(format!("{} has {} desired", self.place, counted(desired, "task")));
             return Ok(applied.fact("from", marked.unwrap_or(desired)).fact("to", desired));
         }
         // Before the change, since afterwards nobody knows it any more. A mark of an earlier try
@@ -123,10 +125,13 @@ impl Action for Scale {
         }
         self.set(cx, self.count).await?;
         let from = marked.unwrap_or(desired);
-        let applied =
-            Applied::new(format!("{} goes from {from} to {} tasks", self.place, self.count))
-                .fact("from", from)
-                .fact("to", self.count);
+        let applied = Applied::new(format!(
+            "{} goes from {from} to {}",
+            self.place,
+            counted(self.count, "task")
+        ))
+        .fact("from", from)
+        .fact("to", self.count);
         Ok(warning.into_iter().fold(applied, Applied::warning))
     }
 
@@ -139,16 +144,24 @@ impl Action for Scale {
             return Ok(Applied::new(format!("{} was not scaled by this run", self.place)));
         };
         if desired == from {
-            return Ok(Applied::new(format!("{} has {from} tasks desired, as before", self.place)));
+            return Ok(Applied::new(format!(
+                "{} has {} desired, as before",
+                self.place,
+                counted(from, "task")
+            )));
         }
         if desired != self.count {
-            let found =
-                format!("{} has {desired} tasks desired, which this run did not set", self.place);
+            let found = format!(
+                "{} has {desired} desired, which this run did not set",
+                self.place,
+                desired = counted(desired, "task")
+            );
             return Ok(
                 Applied::new(&*found).warning(format!("{found}: left as it is, not set to {from}"))
             );
         }
         self.set(cx, from).await?;
-        Ok(Applied::new(format!("{} goes back to {from} tasks", self.place)).fact("to", from))
+        Ok(Applied::new(format!("{} goes back to {}", self.place, counted(from, "task")))
+            .fact("to", from))
     }
 }

@@ -12,6 +12,7 @@ use super::tasks::Stop;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::providers::aws::waiting::{Look, until};
+use crate::providers::counting::counted;
 use crate::providers::{Action, Applied, Check, Context, Description, Failure, Observed};
 
 /// Seconds. What went wrong longer ago may have been put right since: ECS tries again by itself.
@@ -70,8 +71,9 @@ fn verdict(
     now: DateTime<Utc>,
 ) -> Verdict {
     let recent = |at: DateTime<Utc>| (now - at).num_seconds() < RECENT;
-    // Only with the circuit breaker on does a deployment ever fail (Amazon ECS API Reference,
-    // Deployment, rolloutState). After a rollback the failed one is no longer the primary one.
+    // With the circuit breaker on, a deployment that reaches no steady state fails (Amazon ECS API
+    // Reference, DeploymentCircuitBreaker); without it ECS tries for ever. After a rollback the failed
+    // one is no longer the primary one.
     let failed = |state| state == Some(&DeploymentRolloutState::Failed);
     if let Some(deployment) = service.deployments().iter().find(|d| failed(d.rollout_state())) {
         let reason = deployment.rollout_state_reason().unwrap_or("no reason given");
@@ -86,7 +88,8 @@ fn verdict(
         if message.contains("has reached a steady state") || !at.is_some_and(recent) {
             break;
         }
-        // Amazon ECS Developer Guide, "Amazon ECS service event messages".
+        // Amazon ECS Developer Guide, "Amazon ECS service event messages" and "Service throttle
+        // logic": the second stands for tasks that start and stop again and again.
         if message.contains("was unable to place a task")
             || message.contains("is unable to consistently start tasks")
         {
@@ -103,7 +106,10 @@ fn verdict(
     let (desired, running, pending) =
         (service.desired_count(), service.running_count(), service.pending_count());
     if desired < at_least {
-        return Verdict::Waits(format!("{desired} tasks desired, at least {at_least} needed"));
+        return Verdict::Waits(format!(
+            "{} desired, at least {at_least} needed",
+            counted(desired, "task")
+        ));
     }
     let old: i32 = service
         .deployments()
@@ -112,7 +118,8 @@ fn verdict(
         .map(|d| d.running_count())
         .sum();
     if running != desired || pending > 0 || old > 0 {
-        let mut text = format!("{running} of {desired} tasks running, {pending} pending");
+        let mut text =
+            format!("{running} of {} running, {pending} pending", counted(desired, "task"));
         if old > 0 {
             text.push_str(&format!(", {old} of them still of an older deployment"));
         }
@@ -120,7 +127,10 @@ fn verdict(
     }
     match healthy {
         Some(healthy) if i32::try_from(healthy).is_ok_and(|healthy| healthy < desired) => {
-            Verdict::Waits(format!("{desired} tasks running, {healthy} of them healthy"))
+            Verdict::Waits(format!(
+                "{} running, {healthy} of them healthy",
+                counted(desired, "task")
+            ))
         }
         _ => Verdict::Steady(running),
     }
@@ -143,9 +153,13 @@ impl AwaitSteady {
 
     fn told(&self, running: i32, checked: bool) -> Applied {
         let health = if checked { "healthy" } else { "without container health checks" };
-        Applied::new(format!("{} is steady: {running} tasks running, {health}", self.place))
-            .fact("running", running)
-            .fact("health_checked", checked)
+        Applied::new(format!(
+            "{} is steady: {} running, {health}",
+            self.place,
+            counted(running, "task")
+        ))
+        .fact("running", running)
+        .fact("health_checked", checked)
     }
 
     fn failed(&self, why: String) -> Failure {

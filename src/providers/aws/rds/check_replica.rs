@@ -75,9 +75,9 @@ fn status(instance: &Instance, found: &DbInstance, stage: &Stage) -> Check {
     }
 }
 
-/// An idle source shows a lag of up to five minutes, since PostgreSQL then writes nothing but the
-/// switch of a WAL file (Amazon RDS User Guide, "Working with read replicas for Amazon RDS for
-/// PostgreSQL").
+/// As RDS has it: the time since the last transaction that was replayed (Amazon RDS User Guide,
+/// "Monitoring and tuning the replication process"). So it grows where nobody writes, to minutes,
+/// until the source writes something by itself.
 fn lag(instance: &Instance, server: Result<Replay>, rpo: Duration) -> Check {
     let Instance { database, region, .. } = instance;
     let what = format!("lag of `{database}` in {region}");

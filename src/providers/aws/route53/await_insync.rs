@@ -1,11 +1,15 @@
 //! `route53.await_insync`: until a change has reached all of Route 53's servers.
 
 use async_trait::async_trait;
-use aws_sdk_route53::types::ChangeStatus;
+use aws_sdk_route53::types::{ChangeStatus, RrType};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::leaning;
+use super::records::find;
+use super::state::State;
+use super::swap_arguments::Wanted;
+use super::writing::{Rewrite, write};
 use crate::config::Config;
 use crate::error::Result;
 use crate::providers::aws::clients::GLOBAL;
@@ -23,6 +27,23 @@ pub struct With {
     step: String,
 }
 
+/// A record as a swap names it in its facts.
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    set_identifier: Option<String>,
+}
+
+impl Named {
+    fn wanted(self) -> Wanted {
+        let kind = RrType::from(self.kind.as_str());
+        let (name, set_identifier) = (self.name, self.set_identifier);
+        Wanted { name, kind, set_identifier, from: None, to: State::default() }
+    }
+}
+
 pub(super) struct AwaitInsync {
     step: String,
 }
@@ -34,6 +55,27 @@ pub(super) fn make(with: With, _: &Config) -> Result<AwaitInsync> {
 impl AwaitInsync {
     fn change<'c>(&self, cx: &'c Context<'_>) -> Option<&'c str> {
         cx.fact(&self.step, "change")?.as_str()
+    }
+
+    /// The id of a change that says what the records say now, for one whose id is not known: each is
+    /// deleted and made again, as it is, in one batch. Once that is at all servers, so are they.
+    async fn anew(&self, cx: &Context<'_>) -> Result<String, String> {
+        let told = |f: Failure| f.error.one_line();
+        let left = |name: &str| cx.fact(&self.step, name);
+        let (Some(zone), Some(records)) = (left("zone").and_then(|z| z.as_str()), left("records"))
+        else {
+            return Err(format!("step `{}` did not tell its records", self.step));
+        };
+        let records = Vec::<Named>::deserialize(records).map_err(|e| e.to_string())?;
+        let records: Vec<Wanted> = records.into_iter().map(Named::wanted).collect();
+        let mut all = Vec::with_capacity(records.len());
+        for wanted in &records {
+            let seen = find(cx, zone, wanted).await.map_err(told)?;
+            let seen = seen.ok_or_else(|| format!("there is no {wanted} in zone {zone}"))?;
+            all.push(Rewrite { wanted, to: Some(seen.clone()), seen: Some(seen) });
+        }
+        let what = format!("write the records of step `{}` again, as they are", self.step);
+        write(cx, zone, &what, &all).await.map_err(told)
     }
 
     async fn is_insync(&self, cx: &Context<'_>, id: &str) -> Result<bool, Failure> {
@@ -48,13 +90,14 @@ impl AwaitInsync {
 #[async_trait]
 impl Action for AwaitInsync {
     fn describe(&self) -> Description {
-        // Route 53 Developer Guide: usually within 60 seconds.
+        // Generally within 60 seconds (Route 53 API Reference, ChangeResourceRecordSets).
         leaning(
             Description::looks(format!(
                 "wait until the change of step `{}` is at all of Route 53's servers",
                 self.step
             ))
-            .detail("resolvers may keep the old answer for its TTL after that"),
+            .detail("resolvers may keep the old answer for its TTL after that")
+            .detail("where the change's id was lost, the same records are written once more, as they are"),
         )
     }
 
@@ -81,13 +124,23 @@ impl Action for AwaitInsync {
     }
 
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
-        let Some(id) = self.change(cx) else {
+        let anew;
+        let id = match self.change(cx) {
+            Some(id) => id,
             // The records were so already, or the answer with the id was lost.
-            let summary = format!("step `{}` left no change to wait for", self.step);
-            return Ok(Applied::new(summary).warning(
-                "whether all of Route 53's servers have the new records was not asked: \
-                 dns.await_answer shows it",
-            ));
+            None => match self.anew(cx).await {
+                Ok(id) => {
+                    anew = id;
+                    &anew
+                }
+                Err(why) => {
+                    let summary = format!("step `{}` left no change to wait for", self.step);
+                    return Ok(Applied::new(summary).warning(format!(
+                        "whether all of Route 53's servers have the new records is not known \
+                         ({why}): dns.await_answer shows it",
+                    )));
+                }
+            },
         };
         let what = format!("wait until change {id} is at all of Route 53's servers");
         until(cx, &what, || async {

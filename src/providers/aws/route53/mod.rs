@@ -8,6 +8,7 @@ mod swap;
 mod swap_arguments;
 mod swap_readiness;
 mod switch_readiness;
+mod writing;
 
 use crate::providers::{ActionKind, Description, Plane};
 

@@ -1,11 +1,13 @@
 //! `route53.swap`: sets records of a hosted zone, if they are as expected.
 
 use async_trait::async_trait;
-use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet};
+use aws_sdk_route53::types::ResourceRecordSet;
+use serde_json::json;
 
-use super::records::{Entry, change, find, record, state};
+use super::records::{find, record, state};
 use super::state::{Change, Undo, diff, undo};
 use super::swap_arguments::{Wanted, With, wanted, zone};
+use super::writing::{Rewrite, write};
 use super::{leaning, swap_readiness};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -48,6 +50,13 @@ impl Swap {
         let mut facts = Facts::new();
         facts.insert("zone".into(), self.zone.clone().into());
         facts.insert("change".into(), change.into());
+        let records = self.records.iter().map(|wanted| {
+            json!({
+                "name": wanted.name, "type": wanted.kind.as_str(),
+                "set_identifier": wanted.set_identifier,
+            })
+        });
+        facts.insert("records".into(), records.collect());
         facts
     }
 
@@ -102,16 +111,13 @@ impl Action for Swap {
     }
 
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
-        let (mut entries, mut refused) = (Vec::<Entry>::new(), Vec::new());
+        let (mut all, mut refused) = (Vec::new(), Vec::new());
         for Found { wanted, current, change } in self.look(cx).await? {
             match change {
                 Change::Nothing => {}
-                Change::Set(to) => {
-                    let record = record(wanted, current.as_ref(), &to)?;
-                    entries.push((ChangeAction::Upsert, record));
-                }
-                Change::Create(to) => {
-                    entries.push((ChangeAction::Create, record(wanted, None, &to)?));
+                Change::Set(to) | Change::Create(to) => {
+                    let to = Some(record(wanted, current.as_ref(), &to)?);
+                    all.push(Rewrite { wanted, seen: current, to });
                 }
                 Change::Refused(why) => refused.push(format!("{wanted}: {why}")),
             }
@@ -119,27 +125,29 @@ impl Action for Swap {
         if !refused.is_empty() {
             return Err(self.refused(refused));
         }
-        if entries.is_empty() {
+        if all.is_empty() {
             let applied = Applied::new("every record says already what it should");
             return Ok(Applied { facts: self.facts(None), ..applied });
         }
-        let count = entries.len();
-        let id = change(cx, &self.zone, &self.what(), entries).await?;
-        let summary = format!("{count} records of zone {} are set, by change {id}", self.zone);
+        let count = all.len();
+        let id = write(cx, &self.zone, &self.what(), &all).await?;
+        let records = if count == 1 { "1 record".to_owned() } else { format!("{count} records") };
+        let are = if count == 1 { "is" } else { "are" };
+        let summary = format!("{records} of zone {} {are} set, by change {id}", self.zone);
         Ok(Applied { facts: self.facts(Some(id)), ..Applied::new(summary) })
     }
 
     async fn compensate(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
-        let (mut entries, mut refused) = (Vec::<Entry>::new(), Vec::new());
+        let (mut all, mut refused) = (Vec::new(), Vec::new());
         for wanted in &self.records {
             let current = find(cx, &self.zone, wanted).await?;
             let now = current.as_ref().map(state);
             match (undo(now.as_ref(), &wanted.to, wanted.from.as_ref()), current) {
-                (Undo::Set(old), current) => {
-                    let record = record(wanted, current.as_ref(), &old)?;
-                    entries.push((ChangeAction::Upsert, record));
+                (Undo::Set(old), seen) => {
+                    let to = Some(record(wanted, seen.as_ref(), &old)?);
+                    all.push(Rewrite { wanted, seen, to });
                 }
-                (Undo::Delete, Some(current)) => entries.push((ChangeAction::Delete, current)),
+                (Undo::Delete, seen @ Some(_)) => all.push(Rewrite { wanted, seen, to: None }),
                 (Undo::Refused(why), _) => refused.push(format!("{wanted}: {why}")),
                 (Undo::Nothing | Undo::Delete, _) => {}
             }
@@ -147,11 +155,11 @@ impl Action for Swap {
         if !refused.is_empty() {
             return Err(self.refused(refused));
         }
-        if entries.is_empty() {
+        if all.is_empty() {
             return Ok(Applied::new("every record says what it said before"));
         }
         let what = format!("put back what {} changed", cx.step);
-        let id = change(cx, &self.zone, &what, entries).await?;
+        let id = write(cx, &self.zone, &what, &all).await?;
         let summary = format!("the old records of zone {} are back, by change {id}", self.zone);
         Ok(Applied { facts: self.facts(Some(id)), ..Applied::new(summary) })
     }

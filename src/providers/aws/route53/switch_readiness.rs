@@ -20,6 +20,11 @@ pub(super) async fn checks(cx: &Context<'_>, switch: &HealthSwitch, on: bool) ->
         Ok(false) => Check::new(Standing::Ready, what, "not there; its bucket answers"),
         Err(f) => failed(what, f),
     }];
+    // Putting it would turn DNS around, so it is not tried.
+    let found =
+        "to put and delete it (s3:PutObject, s3:DeleteObject): no form of it changes nothing";
+    let what = format!("permission for switch object {}", switch.key);
+    checks.push(Check::new(Standing::Unproven, what, found).hint("a drill proves it"));
     checks.push(match &switch.health_check {
         Some(id) => health_check(cx, switch, id).await,
         None => Check::new(Standing::Unproven, "health check of the switch", "the step names none")

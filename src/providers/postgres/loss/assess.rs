@@ -13,8 +13,10 @@ use super::{Accepted, Prediction, judge};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::Span;
+use crate::postgres::replication::Limits;
 use crate::providers::{
-    Action, Applied, Check, Context, Description, Failure, Mode, Observed, Plane, Standing,
+    Action, Applied, Check, Context, Description, ExpectedLoss, Failure, Mode, Observed, Plane,
+    Standing, World, agreement,
 };
 
 /// Arguments of `loss.assess`.
@@ -47,6 +49,61 @@ impl Assess {
     async fn look(&self, cx: &Context<'_>) -> Sight {
         let fenced = known::of(cx.facts, &self.to.database).fenced;
         sight(&*cx.world.control, &self.from, &self.to, fenced, limits(cx), Utc::now()).await
+    }
+
+    fn rpo(&self, cx: &Context<'_>) -> Span {
+        cx.run.rpo.unwrap_or(self.rpo)
+    }
+
+    /// The operator's word in the course of the run, where `--accept-loss` does not cover the loss.
+    async fn agreed(
+        &self,
+        cx: &Context<'_>,
+        sight: &Sight,
+        (what, hint): (String, String),
+    ) -> Result<Applied, Failure> {
+        let words = sight.prediction.in_words();
+        let lose = format!("to lose of {}: {words}", self.to.label());
+        match agreement::to(cx, &lose, false).await? {
+            Some(by) => {
+                let applied = applied(&self.to, sight).fact("accepted_by", by.clone());
+                Ok(applied.warning(format!("{by} agreed {lose}")))
+            }
+            None => {
+                let hint = format!("{hint}; or {}", agreement::later(cx));
+                Err(Failure::permanent(Error::new(Kind::Failed, what).hint(hint)))
+            }
+        }
+    }
+}
+
+/// What a run of these would lose, as far as can be told now, and whether the primary answers. Changes
+/// nothing.
+pub async fn foresee(
+    world: &World,
+    with: With,
+    mode: Mode,
+    limits: Limits,
+) -> Result<(ExpectedLoss, bool)> {
+    let assess = Assess::new(with, &world.config)?;
+    let (from, to) = (&assess.from, &assess.to);
+    let sight = sight(&*world.control, from, to, false, limits, Utc::now()).await;
+    let answers = sight.primary.is_ok();
+    let prediction = match mode == Mode::Graceful && sight.both_answer() {
+        true => nothing(),
+        false => sight.prediction,
+    };
+    Ok((ExpectedLoss { database: to.database.clone(), prediction }, answers))
+}
+
+/// What a graceful run comes to, whatever the standby lacks at this moment.
+fn nothing() -> Prediction {
+    Prediction {
+        seconds: Some(0.0),
+        bytes: Some(0),
+        bytes_at_least: 0,
+        safe_until: None,
+        basis: "the fence waits until the standby has all that the primary has".to_owned(),
     }
 }
 
@@ -95,7 +152,9 @@ impl Action for Assess {
             "tell how much of `{}` is lost when {} is promoted, and insist on agreement",
             self.to.database, self.to.region
         ))
-        .detail("a loss that is unknown, or more than agreed to, ends the run here: --accept-loss")
+        .detail(
+            "a loss that is unknown, or more than agreed to, needs somebody's word: --accept-loss",
+        )
         .leans_on(
             &self.to.region,
             Plane::Data,
@@ -114,7 +173,7 @@ impl Action for Assess {
         let sight = self.look(cx).await;
         let what = format!("loss of `{}` in a failover now", self.to.database);
         let words = format!("{} ({})", sight.prediction.in_words(), sight.prediction.basis);
-        let mut checks = vec![match judge(&sight.prediction, None, self.rpo) {
+        let mut checks = vec![match judge(&sight.prediction, None, self.rpo(cx)) {
             Ok(()) => Check::new(Standing::Ready, what, words),
             Err(_) if sight.prediction.seconds.is_none() => {
                 Check::new(Standing::Unproven, what, words)
@@ -136,22 +195,14 @@ impl Action for Assess {
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
         let accepted = accepted(cx)?;
         cx.waits_for(format!("both servers of `{}` to tell how far they are", self.to.database));
-        let sight = self.look(cx).await;
-        if cx.run.mode == Mode::Graceful && sight.primary.is_ok() && sight.standby.is_ok() {
-            // The fence waits until the standby has everything.
-            return Ok(nothing_is_lost(applied(&self.to, &sight)));
+        let mut sight = self.look(cx).await;
+        sight.keep(&*cx.world.control, &self.from.database, limits(cx)).await;
+        if cx.run.mode == Mode::Graceful && sight.both_answer() {
+            sight.prediction = Prediction { safe_until: sight.prediction.safe_until, ..nothing() };
         }
-        match judge(&sight.prediction, accepted, self.rpo) {
+        match judge(&sight.prediction, accepted, self.rpo(cx)) {
             Ok(()) => Ok(applied(&self.to, &sight)),
-            Err((what, hint)) => Err(Failure::permanent(Error::new(Kind::Failed, what).hint(hint))),
+            Err(refused) => self.agreed(cx, &sight, refused).await,
         }
     }
-}
-
-/// What a graceful run comes to, whatever the standby lacks at this moment.
-fn nothing_is_lost(applied: Applied) -> Applied {
-    applied
-        .fact("predicted_seconds", 0.0)
-        .fact("predicted_bytes", 0)
-        .fact("basis", "graceful: the fence waits until the standby has all that the primary has")
 }

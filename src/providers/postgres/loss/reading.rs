@@ -21,8 +21,25 @@ pub struct Sight {
     pub prediction: Prediction,
 }
 
-/// Looks at both servers and at the samples of old, and keeps what was seen as a new one. Ends within
-/// about twice the limits however many of them do not answer. `fenced`: the primary takes no writes.
+impl Sight {
+    /// Keeps what was seen as a sample, for whoever asks once the primary is gone. That it could not
+    /// be kept changes nothing about what was seen.
+    pub async fn keep(&self, store: &dyn ObjectStore, database: &str, limits: Limits) {
+        if let Some(fresh) = Sample::of(self.primary.as_ref().ok(), self.standby.as_ref().ok()) {
+            let _ = samples::append_within(limits.queries, store, database, &fresh).await;
+        }
+    }
+
+    /// Whether a graceful run would lose nothing: it goes on only when the standby has all that the
+    /// primary has, and both can be asked.
+    pub fn both_answer(&self) -> bool {
+        let is = |seen: &Result<Replication>, role| seen.as_ref().is_ok_and(|s| s.role == role);
+        is(&self.primary, Role::Primary) && is(&self.standby, Role::Standby)
+    }
+}
+
+/// Looks at both servers and at the samples of old, and changes nothing. Ends within the limits
+/// however many of them do not answer. `fenced`: the primary takes no writes.
 pub async fn sight(
     store: &dyn ObjectStore,
     from: &Server,
@@ -41,11 +58,7 @@ pub async fn sight(
         Ok(samples) => (samples, None),
         Err(e) => (Vec::new(), Some(e)),
     };
-    if let Some(fresh) = Sample::of(primary.as_ref().ok(), standby.as_ref().ok()) {
-        // Only what others may need later; this prediction has it either way.
-        let _ = samples::append_within(limits.queries, store, &from.database, &fresh).await;
-        samples.push(fresh);
-    }
+    samples.extend(Sample::of(primary.as_ref().ok(), standby.as_ref().ok()));
     let prediction = judged(&primary, &standby, &samples, fenced, now.max(Utc::now()));
     Sight { primary, standby, samples, samples_unread, prediction }
 }

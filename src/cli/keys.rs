@@ -61,8 +61,8 @@ fn generate(out: &Path) -> Result<Done> {
     let text = format!(
         "Wrote the private key {} (keep it where only the runner reads it) and {}.\n\
          Fingerprint: {}\n\
-         In the configuration:\n\n  [signing]\n  key = \"${{file:{}}}\"\n  \
-         trusted_keys = [\"${{file:{}}}\"]\n\n\
+         In the configuration:\n\n  [signing]\n  key = \"file:{}\"\n  \
+         trusted_keys = [\"file:{}\"]\n\n\
          Once keys are trusted, snapshots without a signature count as unverified: begin with `key` \
          alone where there are some, and trust after the next `drctl snapshot --full`.\n",
         out.display(),
@@ -141,7 +141,7 @@ async fn trust(app: &App, file: &Path) -> Result<Done> {
         true => "It is trusted.\n".to_owned(),
         false => format!(
             "It is not trusted. If the fingerprint is the one that its owner told you, add it:\n\n  \
-             [signing]\n  trusted_keys = [\"${{file:{}}}\"]\n",
+             [signing]\n  trusted_keys = [\"file:{}\"]\n",
             absolute(file).display()
         ),
     });

@@ -88,12 +88,12 @@ impl Repository {
         server.psql(
             &db,
             "CREATE SCHEMA shop;
-             CREATE TABLE shop.orders AS SELECT i AS id, md5(i::text) AS body FROM generate_series(1, 12000) i;
-             CREATE TABLE pets AS SELECT i AS id, repeat(md5(i::text), 3) AS body FROM generate_series(1, 4000) i;
+             CREATE TABLE shop.orders AS SELECT i AS id, md5(i::text) AS body FROM generate_series(1, 40000) i;
+             CREATE TABLE pets AS SELECT i AS id, repeat(md5(i::text), 3) AS body FROM generate_series(1, 18000) i;
              CREATE TABLE quiet AS SELECT i AS id FROM generate_series(1, 50) i;
              CREATE TABLE empty (id int)",
         );
-        let home = Home::local(&server.url(&db), "part_size = \"256KiB\"");
+        let home = Home::local(&server.url(&db), "part_size = \"1MiB\"");
         home.snapshot();
         server.psql(&db, "UPDATE shop.orders SET body = upper(body) WHERE id % 700 = 0");
         home.snapshot();

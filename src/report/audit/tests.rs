@@ -24,7 +24,7 @@ fn specimen(standing: Standing) -> AuditReport {
         audit: AuditId::new(began, 7),
         project: "pet|force".to_owned(),
         program: "drctl 0".to_owned(),
-        operator: "ann <on> ops-1".to_owned(),
+        operator: "ann|<on> ops-1".to_owned(),
         began,
         ended: began + TimeDelta::seconds(95),
         standing,
@@ -95,7 +95,7 @@ fn every_form_names_the_worst_first_and_where_it_is() {
         assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
     }
     assert!(text.find("| FAILED |").unwrap() < text.find("| passed |").unwrap());
-    assert!(text.contains("pet\\|force"), "a table's cell ends at a bar: {text}");
+    assert!(text.contains("ann\\|&lt;on> ops-1"), "a table's cell ends at a bar: {text}");
     let page = html(&report);
     for wanted in ["verdict bad", "<svg", "class=\"missed\"", "class=\"damaged\"", "&lt;others&gt;"]
     {

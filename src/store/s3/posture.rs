@@ -288,3 +288,46 @@ fn retold(e: &StoreError) -> StoreError {
         None => told,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versioning_is_asked_for_by_object_lock_alone() {
+        let lock = Some(Duration::from_hours(24));
+        let on =
+            GetBucketVersioningOutput::builder().status(BucketVersioningStatus::Enabled).build();
+        let off =
+            GetBucketVersioningOutput::builder().status(BucketVersioningStatus::Suspended).build();
+        assert!(matches!(judge_versioning(lock, Some(&on)), Seen::AsConfigured(_)));
+        assert!(matches!(judge_versioning(None, Some(&off)), Seen::NotAsked(_)));
+        assert!(matches!(judge_versioning(lock, Some(&off)), Seen::Otherwise(..)));
+    }
+
+    #[test]
+    fn encryption_is_what_objects_have_and_the_right_key() {
+        let kms = |key: &str| Sse::Kms { key: Some(key.to_owned()) };
+        let arn = "arn:aws:kms:us-east-1:1:key/ab-12";
+        let object = HeadObjectOutput::builder()
+            .server_side_encryption(ServerSideEncryption::AwsKms)
+            .ssekms_key_id(arn)
+            .build();
+        let judged = |wanted: Option<&Sse>| {
+            judge_encryption(wanted, Ok(None), &Ok(Some(object.clone()))).unwrap()
+        };
+        for wanted in ["ab-12", arn, "alias/drctl"] {
+            assert!(matches!(judged(Some(&kms(wanted))), Seen::AsConfigured(_)), "{wanted}");
+        }
+        assert!(matches!(judged(Some(&kms("cd-34"))), Seen::Otherwise(..)));
+        assert!(matches!(judged(None), Seen::AsConfigured(_)));
+        let plain = Ok(Some(HeadObjectOutput::builder().build()));
+        let bare = judge_encryption(Some(&Sse::Aes256), Ok(None), &plain).unwrap();
+        assert!(matches!(bare, Seen::Otherwise(..)));
+    }
+
+    #[test]
+    fn without_any_block_the_bucket_is_open() {
+        assert!(matches!(judge_block(None), Seen::Otherwise(..)));
+    }
+}

@@ -45,7 +45,15 @@ pub async fn database(
     checks.push(signatures(request, report));
     let mut coverage = BTreeMap::new();
     for store in &subject.stores {
-        let Some(held) = seen.get(store.name()) else { continue };
+        let Some(held) = seen.get(store.name()) else {
+            let said = "what it holds could not be listed";
+            let away = unread.iter().any(|unread| unread == store.name());
+            if away {
+                let check = Check::new(Aspect::Coverage, Standing::Unverified, said);
+                checks.push(check.in_store(store.name()));
+            }
+            continue;
+        };
         let known = match Coverage::read(&**store, name).await {
             Ok(known) => known,
             Err(e) => {
@@ -169,8 +177,18 @@ fn sameness(
         .filter(|f| f.kind == FindingKind::Missing && f.table.is_none())
         .filter(|f| f.part.as_ref().is_some_and(|key| key.ends_with("/manifest.json")))
         .count();
+    let unproven = report
+        .findings
+        .iter()
+        .filter(|f| matches!(f.kind, FindingKind::Unreadable | FindingKind::Damaged))
+        .filter(|f| f.part.as_ref().is_some_and(|key| key.ends_with("/manifest.json")))
+        .count();
     let away: Vec<_> = report.holdings.iter().filter(|h| h.snapshots.is_err()).collect();
     let check = match (absent + differing.len(), away.as_slice()) {
+        (0, []) if unproven > 0 => {
+            let said = format!("{unproven} manifests could not be proven, so not be compared");
+            Check::new(aspect, Standing::Unverified, said)
+        }
         (0, []) => {
             let said = format!("{} stores hold the same snapshots", report.holdings.len());
             Check::new(aspect, Standing::Passed, said)

@@ -87,9 +87,12 @@ impl S3Store {
             Ok(answer) => Ok(Some(answer)),
             Err(failed) if !absent.is_empty() && failed.answer().0 == Some(absent) => Ok(None),
             Err(failed) => {
+                // An answer that cannot be read will not be read by asking again.
+                let unread = failed.answer().1 == Some(200);
                 let e = failed.told(&act);
                 Err(match e.class {
                     Class::Denied => e.hint(READS),
+                    Class::Transient if unread => StoreError { class: Class::Permanent, ..e },
                     _ => e,
                 })
             }

@@ -5,6 +5,8 @@ mod alert_args;
 mod alerts;
 mod approve;
 mod args;
+mod audit;
+mod audit_args;
 mod carrying;
 #[cfg(test)]
 mod carrying_tests;
@@ -18,6 +20,7 @@ mod foreseeing;
 mod init;
 mod interrupt;
 mod jobs;
+mod keys;
 mod list;
 mod live;
 mod manual;
@@ -29,6 +32,8 @@ mod preflight;
 mod prune;
 mod recording;
 mod render;
+mod repair;
+mod report;
 mod restore;
 mod resume;
 mod run_args;
@@ -85,6 +90,7 @@ pub fn main() -> ExitCode {
             match &cli.command {
                 Command::Snapshot(_)
                 | Command::Prune(_)
+                | Command::Repair(_)
                 | Command::Failover(_)
                 | Command::Run(_)
                 | Command::Resume(_)
@@ -179,6 +185,10 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::List(args) => list::run(&cli, args).await,
         Command::Show(args) => show::run(&cli, args).await,
         Command::Verify(args) => verify::run(&cli, args).await,
+        Command::Audit(args) => audit::run(&cli, args).await,
+        Command::Report(args) => report::run(&cli, args).await,
+        Command::Repair(args) => repair::run(&cli, args).await,
+        Command::Keys(args) => keys::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Drill(args) => drill::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,

@@ -2,8 +2,8 @@
 
 use super::nearest::did_you_mean;
 use super::{
-    AwsConfig, ChannelConfig, Config, DatabaseConfig, IntakeConfig, RouteConfig, StoreConfig, TargetConfig,
-    Unresolved,
+    AwsConfig, ChannelConfig, Config, DatabaseConfig, IntakeConfig, RouteConfig, StoreConfig,
+    TargetConfig, Unresolved,
 };
 use crate::error::{Error, Kind, Result};
 

@@ -35,8 +35,8 @@ pub use secret::Secret;
 pub use settings::{
     AlertsConfig, AppConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config,
     DatabaseConfig, DatabaseDrill, DrillConfig, FailoverConfig, Keep, MetricsConfig, Objectives,
-    Profile, Regions, RouteConfig, ServerConfig,
-    Sse, StoreConfig, StoreUrl, TargetConfig, Unresolved,
+    Profile, Regions, RouteConfig, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
+    Unresolved,
 };
 pub use template::{Form, template, write_new};
 pub use web::{AutoPolicy, IntakeConfig, IntakeKind, WebConfig, WebTls};

@@ -63,6 +63,7 @@ pub(super) fn of<'f>(expected: &[ExpectedLoss], all: impl Iterator<Item = &'f Fa
     let amount_of = |e: &ExpectedLoss| Amount {
         seconds: e.prediction.seconds,
         bytes: e.prediction.bytes,
+        transactions: None,
         basis: Some(e.prediction.basis.clone()),
     };
     let confirmed = expected.iter().map(|e| Loss {

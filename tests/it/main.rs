@@ -4,11 +4,13 @@
 mod lab;
 
 mod architecture;
+mod audit;
 mod aws;
 mod change_detection;
 mod change_detection_conditions;
 mod change_detection_history;
 mod crash;
+mod damages;
 mod deploy;
 mod doctor;
 mod drill;
@@ -33,6 +35,6 @@ mod sources;
 mod store;
 mod taking;
 mod unlock;
-mod world_faults;
 mod web;
+mod world_faults;
 mod world_works;

@@ -31,6 +31,7 @@ impl Begun {
                 | Command::Verify(_)
                 | Command::Prune(_)
                 | Command::Copy(_)
+                | Command::Audit(_)
                 | Command::Preflight(_)
         );
         if !scheduled || std::env::var_os(app::child::ENDS_WITH_STDIN).is_some() {

@@ -148,7 +148,9 @@ impl Unit {
             | JobKind::Preflight
             | JobKind::Audit => &[self.job.run.as_str()],
         };
-        let words = words.iter().map(|word| (*word).to_owned());
+        let option =
+            (self.job.run == JobKind::Audit && self.database.is_some()).then_some("--database");
+        let words = words.iter().copied().chain(option).map(str::to_owned);
         words.chain(self.database.clone()).chain(self.job.args.iter().cloned()).collect()
     }
 

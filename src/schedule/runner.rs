@@ -330,19 +330,18 @@ impl Runner {
                 seat.queued = None;
                 continue;
             };
-            match seat.busy {
-                Some(under_way) if turn.at > under_way.at => {
-                    if seat.is_newly_late(turn) {
-                        let late = Happening::JobLate {
-                            unit: seat.id.clone(),
-                            turn: under_way.at,
-                            next: turn.at,
-                        };
-                        self.ports.diary.note(now, late);
-                        let alert = seat.late_alert(false, now);
-                        alert.into_iter().for_each(|a| raise(&self.ports, &self.alerts, a));
-                        self.stirred = true;
-                    }
+            let busy = seat.busy;
+            match busy {
+                Some(under_way) if turn.at > under_way.at && seat.is_newly_late(turn) => {
+                    let late = Happening::JobLate {
+                        unit: seat.id.clone(),
+                        turn: under_way.at,
+                        next: turn.at,
+                    };
+                    self.ports.diary.note(now, late);
+                    let alert = seat.late_alert(false, now);
+                    alert.into_iter().for_each(|a| raise(&self.ports, &self.alerts, a));
+                    self.stirred = true;
                 }
                 Some(_) => {}
                 None if at >= seat.held_until && seat.queued != Some(turn) => {

@@ -23,7 +23,7 @@ use super::*;
 use crate::config::{Config, Secret};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Alert, AlertSink, Severity, SnapshotId, Verdict};
-use crate::store::{MemoryStore, ObjectStore};
+use crate::store::MemoryStore;
 
 const STORES: [&str; 2] = ["west", "east"];
 const DATABASES: [&str; 2] = ["orders", "users"];

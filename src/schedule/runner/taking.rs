@@ -89,7 +89,7 @@ impl Runner {
     fn heard(&mut self, id: &str) {
         let Some(seat) = self.seats.iter().find(|seat| seat.id == id) else { return };
         let complete = (seat.unit.job.run == JobKind::Snapshot)
-            .then(|| seat.record.last_good.as_ref())
+            .then_some(seat.record.last_good.as_ref())
             .flatten()
             .filter(|good| good.verdict == Verdict::Done)
             .map(|good| good.began);

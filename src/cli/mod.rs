@@ -3,6 +3,8 @@
 mod action_help;
 mod approve;
 mod args;
+mod audit;
+mod audit_args;
 mod carrying;
 #[cfg(test)]
 mod carrying_tests;
@@ -13,6 +15,7 @@ mod failover;
 mod foreseeing;
 mod init;
 mod interrupt;
+mod keys;
 mod list;
 mod live;
 mod manual;
@@ -22,6 +25,8 @@ mod plan_view_tests;
 mod preflight;
 mod prune;
 mod render;
+mod repair;
+mod report;
 mod restore;
 mod resume;
 mod run_args;
@@ -74,6 +79,7 @@ pub fn main() -> ExitCode {
             match &cli.command {
                 Command::Snapshot(_)
                 | Command::Prune(_)
+                | Command::Repair(_)
                 | Command::Failover(_)
                 | Command::Run(_)
                 | Command::Resume(_)
@@ -147,6 +153,10 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::List(args) => list::run(&cli, args).await,
         Command::Show(args) => show::run(&cli, args).await,
         Command::Verify(args) => verify::run(&cli, args).await,
+        Command::Audit(args) => audit::run(&cli, args).await,
+        Command::Report(args) => report::run(&cli, args).await,
+        Command::Repair(args) => repair::run(&cli, args).await,
+        Command::Keys(args) => keys::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,

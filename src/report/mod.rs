@@ -1,18 +1,23 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
+pub mod audit;
 mod html;
 mod left;
 mod loss;
 mod markdown;
+pub mod period;
 mod run;
 pub mod status;
 mod timeline;
 pub mod words;
 
-pub use html::{STYLE, html};
+pub use html::html;
 pub use loss::{Amount, Loss};
 pub use markdown::markdown;
 pub use run::{Approval, RunReport, StepReport, StepStanding, make};
+
+/// The style of every report.
+pub const STYLE: &str = include_str!("style.css");
 
 #[cfg(test)]
 pub(crate) mod specimen;

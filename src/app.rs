@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::{Config, DatabaseConfig};
 use crate::error::{Attempt, Error, Kind, Result};
+use crate::integrity::audit::{AuditRequest, Subject};
 use crate::integrity::seal::Keys;
-use crate::model::Sink;
+use crate::integrity::verify::{Depth, Sample};
+use crate::model::{AuditId, Sink};
 use crate::postgres::Conninfo;
 use crate::providers::World;
+use crate::report::audit::Auditor;
 use crate::runbook::journal::Copies;
 use crate::snapshot::{self, readiness};
 use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience};
@@ -220,6 +223,74 @@ impl App {
 }
 
 impl App {
+    /// A request for an audit of everything, or of one database or store, as of now; its terms are
+    /// for the caller to narrow.
+    pub async fn audit_request(
+        &self,
+        database: Option<&str>,
+        store: Option<&str>,
+    ) -> Result<AuditRequest> {
+        let mut stores: BTreeMap<String, Arc<dyn ObjectStore>> = BTreeMap::new();
+        let mut subjects = Vec::new();
+        if let Some(name) = store {
+            self.config.store(name)?;
+        }
+        for name in self.databases(database)? {
+            let config = self.config.database(&name)?;
+            let mut of_database = Vec::new();
+            for name in config.stores.iter().filter(|name| store.is_none_or(|s| s == *name)) {
+                let opened = match stores.get(name) {
+                    Some(opened) => Arc::clone(opened),
+                    None => self.store(name).await?,
+                };
+                stores.insert(name.clone(), Arc::clone(&opened));
+                of_database.push(opened);
+            }
+            // A database that does not use the store has nothing to be audited there.
+            if of_database.is_empty() {
+                continue;
+            }
+            subjects.push(Subject {
+                name,
+                stores: of_database,
+                jobs: config.jobs,
+                full_every: TimeDelta::from_std(config.full_every).unwrap_or(TimeDelta::MAX),
+            });
+        }
+        if subjects.is_empty() {
+            return Err(Error::new(Kind::Usage, "no database keeps snapshots there")
+                .hint("`stores` of a [database.NAME] says which ones it uses"));
+        }
+        let rpo = self.config.objectives.rpo;
+        Ok(AuditRequest {
+            subjects,
+            stores: stores.into_values().collect(),
+            known: self.config.database_names().map(str::to_owned).collect(),
+            one_store: store.is_some(),
+            depth: Depth::default(),
+            sample: Sample::ALL,
+            since: None,
+            budget: None,
+            shard: None,
+            within: TimeDelta::days(30),
+            afresh: false,
+            every: TimeDelta::from_std(rpo).unwrap_or(TimeDelta::hours(1)),
+            keys: self.keys()?,
+            sink: Arc::new(crate::model::Silent),
+            now: Utc::now(),
+        })
+    }
+
+    /// Who audits, and where the journals lie that are audited.
+    pub async fn auditor(&self, now: DateTime<Utc>) -> Result<Auditor> {
+        let journals = match self.control_store() {
+            Err(_) if self.config.regions.standby.is_none() => None,
+            Err(e) => Some(Err(e)),
+            Ok(_) => Some(self.journals().await),
+        };
+        Ok(Auditor { audit: AuditId::new(now, random()?), operator: operator(), journals })
+    }
+
     /// Where the journals of runs lie: the control store and a folder of this machine.
     pub async fn journals(&self) -> Result<Copies> {
         let control = self.store_in_haste(self.control_store()?).await?;

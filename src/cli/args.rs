@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit_args::{Audit, Keys, Repair, Report};
 use super::drill_args::Drill;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
@@ -33,6 +34,9 @@ pub enum Command {
     List(List),
     Show(Show),
     Verify(Verify),
+    Audit(Audit),
+    Repair(Repair),
+    Report(Report),
     Restore(Restore),
     Drill(Drill),
     Copy(Copy),
@@ -46,6 +50,7 @@ pub enum Command {
     Abort(Abort),
     Approve(Approve),
     Takeover(Takeover),
+    Keys(Keys),
     Unlock(Unlock),
     Completions(Completions),
     Man(Man),
@@ -62,6 +67,10 @@ impl Command {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Audit(_) => "audit",
+            Self::Repair(_) => "repair",
+            Self::Report(_) => "report",
+            Self::Keys(_) => "keys",
             Self::Restore(_) => "restore",
             Self::Drill(_) => "drill",
             Self::Copy(_) => "copy",
@@ -394,7 +403,7 @@ fn limit(text: &str) -> Result<std::time::Duration, String> {
 }
 
 /// As `jobs` in the configuration.
-fn jobs(text: &str) -> Result<usize, String> {
+pub(super) fn jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(jobs @ 1..=64) => Ok(jobs),
         _ => Err("it must be from 1 to 64".to_owned()),
@@ -402,7 +411,7 @@ fn jobs(text: &str) -> Result<usize, String> {
 }
 
 /// A depth by its name, with all of them where it is none.
-fn depth(text: &str) -> Result<Depth, String> {
+pub(super) fn depth(text: &str) -> Result<Depth, String> {
     text.parse().map_err(|e: crate::error::Error| match e.advice() {
         Some(hint) => format!("{e}; {hint}"),
         None => e.to_string(),
@@ -410,7 +419,7 @@ fn depth(text: &str) -> Result<Depth, String> {
 }
 
 /// `5%` or `5`, above 0 and up to 100, as a share.
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let number: f64 = text
         .trim_end_matches('%')
         .trim()

@@ -3,6 +3,8 @@
 mod action_help;
 mod approve;
 mod args;
+mod audit;
+mod audit_args;
 mod carrying;
 #[cfg(test)]
 mod carrying_tests;
@@ -15,6 +17,7 @@ mod failover;
 mod foreseeing;
 mod init;
 mod interrupt;
+mod keys;
 mod list;
 mod live;
 mod manual;
@@ -24,6 +27,8 @@ mod plan_view_tests;
 mod preflight;
 mod prune;
 mod render;
+mod repair;
+mod report;
 mod restore;
 mod resume;
 mod run_args;
@@ -75,6 +80,7 @@ pub fn main() -> ExitCode {
             match &cli.command {
                 Command::Snapshot(_)
                 | Command::Prune(_)
+                | Command::Repair(_)
                 | Command::Failover(_)
                 | Command::Run(_)
                 | Command::Resume(_)
@@ -148,6 +154,10 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::List(args) => list::run(&cli, args).await,
         Command::Show(args) => show::run(&cli, args).await,
         Command::Verify(args) => verify::run(&cli, args).await,
+        Command::Audit(args) => audit::run(&cli, args).await,
+        Command::Report(args) => report::run(&cli, args).await,
+        Command::Repair(args) => repair::run(&cli, args).await,
+        Command::Keys(args) => keys::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
         Command::Drill(args) => drill::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,

@@ -14,7 +14,8 @@ use crate::model::RowFormat;
 const DAY: Duration = Duration::from_hours(24);
 
 /// First path segments below a store's prefix that drctl uses itself (docs/format.md).
-const RESERVED: &[&str] = &["runs", "leases", "state", "drills", "drctl.json"];
+const RESERVED: &[&str] =
+    &["audits", "drills", "quarantine", "runs", "leases", "state", "drctl.json"];
 
 pub(super) fn database(
     table: &mut Table<'_>,

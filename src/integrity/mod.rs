@@ -1,6 +1,7 @@
 //! Proof: encoding parts and checking them, counting rows, sealing manifests, reading what stores
 //! hold, and verifying all of it.
 
+pub mod audit;
 pub mod codec;
 pub mod hashing;
 pub mod history;

@@ -7,11 +7,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Secret;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::model::{Digest, FORMAT, Manifest};
 
@@ -42,6 +46,16 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// Whether what is sealed is signed.
+    pub fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// Whether a signature is asked for.
+    pub fn trusts(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
     /// Reads a PKCS#8 PEM private key and SPKI PEM public keys.
     pub fn read(signing_pem: Option<&str>, trusted_pem: &[String]) -> Result<Self> {
         let signing = signing_pem
@@ -57,6 +71,54 @@ impl Keys {
             .map_err(|e| e.hint("`openssl pkey -in KEY -pubout` prints one"))?;
         Ok(Self { signing, trusted })
     }
+}
+
+/// A public key as people tell it from others: `SHA256:` and the digest of its 32 bytes in base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublicKey {
+    pub fingerprint: String,
+    /// SPKI PEM, as `trusted_keys` takes it.
+    pub pem: String,
+}
+
+impl PublicKey {
+    fn of(key: &VerifyingKey) -> Result<Self> {
+        let pem = key
+            .to_public_key_pem(LineEnding::LF)
+            .attempt(Kind::Bug, || "write a public key as PEM".to_owned())?;
+        let digest = Digest::of(key.as_bytes());
+        let fingerprint =
+            format!("SHA256:{}", BASE64.encode(digest.as_bytes()).trim_end_matches('='));
+        Ok(Self { fingerprint, pem })
+    }
+
+    /// Reads an SPKI PEM.
+    pub fn read(pem: &str) -> Result<Self> {
+        let keys = Keys::read(None, &[pem.to_owned()])?;
+        keys.trusted()?.pop().ok_or_else(|| Error::new(Kind::Bug, "a key was read and is gone"))
+    }
+}
+
+impl Keys {
+    /// The public half of the signing key.
+    pub fn signer(&self) -> Result<Option<PublicKey>> {
+        self.signing.as_ref().map(|key| PublicKey::of(&key.verifying_key())).transpose()
+    }
+
+    pub fn trusted(&self) -> Result<Vec<PublicKey>> {
+        self.trusted.iter().map(PublicKey::of).collect()
+    }
+}
+
+/// A new signing key, made of 32 random bytes: PKCS#8 PEM, in the form that OpenSSL reads too (without
+/// the public half, which `ed25519-dalek` would add in a version that OpenSSL refuses).
+pub fn generate(random: [u8; 32]) -> Result<(Secret, PublicKey)> {
+    let private = KeypairBytes { secret_key: random, public_key: None };
+    let pem = private
+        .to_pkcs8_pem(LineEnding::LF)
+        .attempt(Kind::Bug, || "write a signing key as PEM".to_owned())?;
+    let public = PublicKey::of(&SigningKey::from_bytes(&random).verifying_key())?;
+    Ok((Secret::new(pem.as_str()), public))
 }
 
 /// The bytes of a sealed manifest.

@@ -233,6 +233,11 @@ impl Record {
         self.snapshots.retain(|id, _| there(id));
     }
 
+    /// The generations that were removed on purpose.
+    pub fn removed(&self) -> impl Iterator<Item = &GenerationId> {
+        self.removed.keys()
+    }
+
     pub fn was_removed(&self, generation: &GenerationId) -> bool {
         self.removed.contains_key(generation)
     }

@@ -2,13 +2,12 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
+use super::STYLE;
 use super::markdown::{approvals, losses, recovery, regions};
 use super::run::{RunReport, StepReport, StepStanding};
 use super::timeline::timeline;
 use super::words::{self, moment, span};
 use crate::runbook::record::Ending;
-
-const STYLE: &str = include_str!("style.css");
 
 pub fn html(report: &RunReport) -> String {
     let verdict = verdict(report);

@@ -125,10 +125,10 @@ fn list(text: &mut String, title: &str, items: &[String], none: &str) {
 }
 
 /// On one line, with what Markdown would take for HTML made harmless.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace('\n', " ").replace('<', "&lt;")
 }
 
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     plain(text).replace('|', "\\|")
 }

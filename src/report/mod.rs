@@ -1,10 +1,12 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
+pub mod audit;
 mod drill;
 mod html;
 mod left;
 mod loss;
 mod markdown;
+pub mod period;
 mod run;
 pub mod status;
 mod timeline;
@@ -15,6 +17,9 @@ pub use html::html;
 pub use loss::{Amount, Loss};
 pub use markdown::markdown;
 pub use run::{Approval, RunReport, StepReport, StepStanding, make};
+
+/// The style of every report.
+const STYLE: &str = include_str!("style.css");
 
 #[cfg(test)]
 mod specimen;

@@ -8,6 +8,7 @@ mod opening;
 pub mod profile;
 pub mod prune;
 pub mod readiness;
+pub mod repair;
 pub mod retention;
 
 pub use cache::Cache;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::port::{
     ByteStream, Class, Condition, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
+use super::posture::{Posture, Setting};
 use crate::model::Digest;
 
 /// A kind of act.
@@ -27,6 +28,7 @@ pub enum Op {
     Head,
     List,
     ListDirs,
+    Posture,
     Delete,
     Copy,
     Now,
@@ -334,6 +336,16 @@ impl ObjectStore for FaultyStore {
 
     fn as_any(&self) -> &dyn Any {
         self.inner.as_any()
+    }
+
+    async fn posture(&self, witness: Option<&str>) -> Option<Posture> {
+        match self.before(Op::Posture, "").await {
+            Ok(_) => self.inner.posture(witness).await,
+            Err(e) => {
+                let all = Setting::ALL.into_iter();
+                Some(all.map(|s| (s, Err(injected(Op::Posture, "", e.class)))).collect())
+            }
+        }
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

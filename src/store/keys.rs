@@ -1,12 +1,15 @@
 //! The layout of keys in a store, in both directions. docs/format.md is its reference.
 
-use crate::model::{Digest, DrillId, GenerationId, PartName, SnapshotId};
+use crate::model::{AuditId, Digest, DrillId, GenerationId, PartName, SnapshotId};
 
 /// First components of keys that belong to no database; a database may not be named so.
-pub const RESERVED: [&str; 4] = ["runs", "leases", "state", "drills"];
+pub const RESERVED: [&str; 6] = ["audits", "drills", "leases", "quarantine", "runs", "state"];
 
 /// Below which every lease lies.
 pub const LEASES: &str = "leases/";
+
+/// Below which the report of every audit lies.
+pub const AUDITS: &str = "audits/";
 
 /// Below which every run lies.
 pub const RUNS: &str = "runs/";
@@ -53,6 +56,16 @@ pub enum KeyKind {
     Drill {
         drill: String,
         entry: String,
+    },
+    /// An object of an audit's report; `entry` is the rest of the key.
+    Audit {
+        audit: String,
+        entry: String,
+    },
+    /// Damaged bytes that a repair put aside; `key` is where they lay.
+    Quarantine {
+        key: String,
+        sha256: Digest,
     },
     Lease {
         name: String,
@@ -130,6 +143,16 @@ pub fn drill_key(drill: &DrillId, entry: &str) -> String {
     format!("{DRILLS}{drill}/{entry}")
 }
 
+/// An object of an audit's report.
+pub fn audit_key(audit: &AuditId, entry: &str) -> String {
+    format!("{AUDITS}{audit}/{entry}")
+}
+
+/// Where a repair puts the damaged bytes of the object at `key`.
+pub fn quarantine_key(key: &str, sha256: Digest) -> String {
+    format!("quarantine/{key}/{sha256}")
+}
+
 /// A lease; `name` must satisfy `is_plain_name`.
 pub fn lease_key(name: &str) -> String {
     format!("{LEASES}{name}.json")
@@ -158,6 +181,14 @@ pub fn parse(key: &str) -> Option<KeyKind> {
         "drills" => parse_entry(rest)
             .filter(|(drill, _)| drill.parse::<DrillId>().is_ok())
             .map(|(drill, entry)| KeyKind::Drill { drill, entry }),
+        "audits" => parse_audit(rest),
+        "quarantine" => {
+            let (key, digest) = rest.rsplit_once('/')?;
+            let ours =
+                matches!(parse(key), Some(kind) if !matches!(kind, KeyKind::Quarantine { .. }));
+            let sha256 = digest.parse().ok()?;
+            ours.then(|| KeyKind::Quarantine { key: key.to_owned(), sha256 })
+        }
         "leases" => parse_named(rest).map(|name| KeyKind::Lease { name }),
         "state" => parse_named(rest).map(|name| KeyKind::State { name }),
         database if crate::model::is_name(database) => parse_snapshot(database, rest),
@@ -174,6 +205,12 @@ fn parse_entry(rest: &str) -> Option<(String, String)> {
     let (folder, entry) = rest.split_once('/')?;
     let whole = is_plain_name(folder) && entry.split('/').all(is_plain_name);
     whole.then(|| (folder.to_owned(), entry.to_owned()))
+}
+
+fn parse_audit(rest: &str) -> Option<KeyKind> {
+    let (audit, entry) = rest.split_once('/')?;
+    let whole = audit.parse::<AuditId>().is_ok() && is_plain_name(entry);
+    whole.then(|| KeyKind::Audit { audit: audit.to_owned(), entry: entry.to_owned() })
 }
 
 fn parse_snapshot(database: &str, rest: &str) -> Option<KeyKind> {

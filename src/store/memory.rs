@@ -25,6 +25,7 @@ pub struct MemoryStore {
     url: String,
     region: String,
     clock: Clock,
+    vouches: bool,
     shelf: Arc<Mutex<Shelf>>,
 }
 
@@ -59,8 +60,15 @@ impl MemoryStore {
             url: format!("memory://{name}"),
             region: "local".to_owned(),
             clock,
+            vouches: false,
             shelf: Arc::default(),
         }
+    }
+
+    /// Lists objects with their versions, as S3 does.
+    pub fn listing_versions(mut self) -> Self {
+        self.vouches = true;
+        self
     }
 
     /// Replaces an object behind everyone's back: damage, for tests.
@@ -176,6 +184,7 @@ impl ObjectStore for MemoryStore {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, kept)| {
                 Ok(Listed {
+                    etag: self.vouches.then(|| kept.etag()),
                     key: key.clone(),
                     size: kept.bytes.len() as u64,
                     last_modified: kept.last_modified,

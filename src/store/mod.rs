@@ -13,6 +13,7 @@ mod memory;
 pub mod mirror;
 mod open;
 mod port;
+pub mod posture;
 mod retry;
 mod s3;
 mod signin;

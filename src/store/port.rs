@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt};
 
+use super::posture::Posture;
 use crate::error::{Error, Kind};
 use crate::model::Digest;
 
@@ -114,6 +115,9 @@ pub struct Listed {
     pub key: String,
     pub size: u64,
     pub last_modified: DateTime<Utc>,
+    /// The version, where the listing tells it and the store gives every change a new one: the same
+    /// version is then the same bytes, as far as the store knows.
+    pub etag: Option<Etag>,
 }
 
 /// When a `put_if` may write.
@@ -231,6 +235,12 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// The store's clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// How the place is set up against how the configuration has it; `witness` is the key of an
+    /// object that drctl wrote lately. `None`: the place has no such settings.
+    async fn posture(&self, _witness: Option<&str>) -> Option<Posture> {
+        None
+    }
 
     /// Free bytes where the store is a disk of this machine.
     fn free_bytes(&self) -> Option<u64> {

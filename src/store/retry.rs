@@ -17,6 +17,7 @@ use tokio::io::AsyncReadExt;
 use super::port::{
     ByteStream, Class, Condition, Listed, Meta, Object, ObjectStore, Put, Result, StoreError,
 };
+use super::posture::Posture;
 use crate::model::Digest;
 
 pub use self::patience::Patience;
@@ -199,6 +200,28 @@ impl ObjectStore for Retrying {
 
     async fn refuses_damage(&self, key: &str) -> Result<bool> {
         self.patience.run(|| self.inner.refuses_damage(key)).await
+    }
+
+    async fn posture(&self, witness: Option<&str>) -> Option<Posture> {
+        let look = || async {
+            let mut posture = self.inner.posture(witness).await;
+            let broken = posture
+                .iter_mut()
+                .flatten()
+                .position(|(_, seen)| seen.as_ref().is_err_and(|e| e.class == Class::Transient));
+            match (broken, posture) {
+                (Some(at), Some(mut posture)) => match posture.swap_remove(at).1 {
+                    Err(e) => Err(e),
+                    Ok(_) => Ok(Some(posture)),
+                },
+                (_, posture) => Ok(posture),
+            }
+        };
+        match self.patience.run(look).await {
+            Ok(posture) => posture,
+            // What can be told is told, with what cannot as it is.
+            Err(_) => self.inner.posture(witness).await,
+        }
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

@@ -4,11 +4,13 @@
 mod lab;
 
 mod architecture;
+mod audit;
 mod aws;
 mod change_detection;
 mod change_detection_conditions;
 mod change_detection_history;
 mod crash;
+mod damages;
 mod doctor;
 mod drill;
 mod failover;

@@ -92,6 +92,11 @@ impl Moto {
         name
     }
 
+    /// Sets a bucket up: `versioning`, `encryption`, `publicAccessBlock` and the like, in XML.
+    pub fn set_up(&self, bucket: &str, what: &str, xml: &str) {
+        self.s3_ok("PUT", &format!("/{bucket}?{what}"), xml.as_bytes());
+    }
+
     /// The keys that begin with `prefix`, sorted.
     pub fn keys(&self, bucket: &str, prefix: &str) -> Vec<String> {
         let mut keys = Vec::new();

@@ -146,7 +146,7 @@ pub async fn strangers(request: &VerifyRequest, store: &Arc<dyn ObjectStore>) ->
             snapshot: None,
             table: None,
             part: Some(key),
-            detail: "it is not drctl's".to_owned(),
+            detail: super::NOT_OURS.to_owned(),
         })
         .collect()
 }

@@ -15,7 +15,7 @@ use super::surplus;
 use super::terms::{Checked, Terms, finding};
 use crate::error::Result;
 use crate::integrity::history::Place;
-use crate::model::{FindingKind, Level, SnapshotId};
+use crate::model::{Digest, FindingKind, Level, SnapshotId};
 use crate::store::keys;
 
 /// Manifests read at once.
@@ -40,6 +40,9 @@ pub async fn check(terms: &Terms, looker: &Looker, mut targets: Vec<Place>) -> R
             return Ok(found);
         }
     };
+    if let Some(ledger) = &terms.scope.ledger {
+        ledger.holds(looker.store.name(), &looker.generation, &inventory.tallies.bytes);
+    }
     let mut run = Run::new(terms, looker, inventory, found, understood);
     run.check(&promises).await?;
     let Run { mut found, inventory, named, known, understood, .. } = run;
@@ -62,8 +65,9 @@ async fn read_promises(
     let (mut promises, mut names, mut understood) = (Vec::new(), Names::new(), true);
     while let Some((place, read)) = reads.next().await {
         match read {
-            Ok((manifest, size)) => {
-                found.counts.object(size);
+            Ok((manifest, bytes)) => {
+                found.counts.object(bytes.len() as u64);
+                found.manifests.push((place.snapshot.clone(), Digest::of(&bytes)));
                 found.stores.push((place.snapshot.clone(), manifest.stores.clone()));
                 promises.push(Promise::of(&manifest, &mut names));
             }
@@ -119,6 +123,7 @@ async fn forget_deleted(
         if matches!(looker.store.head(&key, false).await, Ok(None)) {
             found.findings.retain(|f| f.snapshot.as_deref() != Some(id.as_str()));
             found.stores.retain(|(s, _)| *s != snapshot);
+            found.manifests.retain(|(s, _)| *s != snapshot);
             targets.retain(|place| place.snapshot != snapshot);
             let store = looker.store.name();
             terms.sink.notice(

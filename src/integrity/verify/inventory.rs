@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 
+use super::scope::{self, Tallies};
 use crate::model::{Digest, GenerationId, PartName, SnapshotId};
 use crate::store::keys::{self, KeyKind};
 use crate::store::{Listed, ObjectStore, StoreError};
@@ -40,6 +41,8 @@ pub struct Inventory {
     pub foreign: Vec<Listed>,
     pub foreign_count: u64,
     pub bytes: u64,
+    /// By slice: of parts and schema archives.
+    pub tallies: Tallies,
     /// The youngest change of anything that drctl wrote.
     pub changed: Option<DateTime<Utc>>,
 }
@@ -67,6 +70,7 @@ impl Inventory {
         let (size, modified) = (listed.size, listed.last_modified.timestamp());
         let other = Other { size, modified };
         if let Some(name) = listed.key.strip_prefix(parts_prefix).and_then(keys::parse_part) {
+            self.tallies.add(scope::of_part(&name), &listed);
             self.parts.push(Held { name, size, modified });
         } else {
             match keys::parse(&listed.key) {
@@ -74,6 +78,7 @@ impl Inventory {
                     self.lists.insert(digest, other);
                 }
                 Some(KeyKind::Schema { snapshot, .. }) => {
+                    self.tallies.add(scope::of_archive(&snapshot), &listed);
                     self.schemas.insert(snapshot, other);
                 }
                 Some(KeyKind::Manifest { snapshot, .. }) => {

@@ -10,6 +10,7 @@ mod needs;
 mod promise;
 mod reading;
 mod sample;
+pub mod scope;
 mod surplus;
 #[doc(hidden)]
 pub mod synthetic;
@@ -24,7 +25,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::bench::Benches;
 pub use self::bench::Task;
@@ -32,6 +33,7 @@ pub use self::inventory::{Held, Inventory, Other};
 pub use self::looking::{Fault, listed, listed_part};
 pub use self::promise::{Names, Promise, TableLine};
 pub use self::sample::Sample;
+pub use self::scope::Scope;
 pub use self::tasks::tasks;
 pub use super::verified::{Depth, Verdict};
 
@@ -41,8 +43,11 @@ use super::history::{self, Place, Which};
 use super::seal::Keys;
 use super::verified::Record;
 use crate::error::{Error, Kind, Result};
-use crate::model::{Event, Finding, FindingKind, GenerationId, Sink, SnapshotId};
+use crate::model::{Digest, Event, Finding, FindingKind, GenerationId, Sink, SnapshotId};
 use crate::store::ObjectStore;
+
+/// What is said of an object that drctl does not write.
+pub const NOT_OURS: &str = "it is not drctl's";
 
 /// Heads asked for at once of a store across a network, where each waits for an answer.
 const HEADS: usize = 32;
@@ -64,7 +69,7 @@ pub struct VerifyRequest {
 }
 
 /// The verdict over one snapshot in one store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreVerdict {
     pub store: String,
     pub snapshot: SnapshotId,
@@ -83,12 +88,28 @@ pub struct VerifyReport {
     pub checked_objects: u64,
     /// Stored bytes of the checked objects.
     pub checked_bytes: u64,
+    /// Those that the store's listing shows unchanged since their checksums were last compared.
+    pub vouched_objects: u64,
     /// Uncompressed bytes that were gone through at depth `content`.
     pub raw_bytes: u64,
     pub findings: Vec<Finding>,
     /// By store, oldest snapshot first.
     pub verdicts: Vec<StoreVerdict>,
     pub seconds: f64,
+    /// What each store holds, in the order of the request.
+    #[serde(skip)]
+    pub holdings: Vec<Holding>,
+}
+
+/// The snapshots of one store.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    pub store: String,
+    /// Oldest first; or why they cannot be told.
+    pub snapshots: std::result::Result<Vec<Place>, String>,
+    /// By snapshot, the SHA-256 of its manifest, where that could be proven.
+    pub manifests: BTreeMap<SnapshotId, Digest>,
+    pub removed: Vec<GenerationId>,
 }
 
 impl VerifyReport {
@@ -126,13 +147,18 @@ async fn visit(request: &VerifyRequest, store: &Arc<dyn ObjectStore>) -> Site {
 }
 
 /// The snapshots to check in a store, by generation. With `All`, also generations without any.
-fn targets(which: &Which, site: &Site) -> BTreeMap<GenerationId, Vec<Place>> {
+fn targets(
+    which: &Which,
+    since: Option<DateTime<Utc>>,
+    site: &Site,
+) -> BTreeMap<GenerationId, Vec<Place>> {
     let mut by_generation: BTreeMap<GenerationId, Vec<Place>> = BTreeMap::new();
     let Ok(places) = &site.places else { return by_generation };
     if *which == Which::All {
         by_generation.extend(site.generations.iter().map(|g| (g.clone(), Vec::new())));
     }
-    let wanted = places.iter().filter(|place| match which {
+    let late = |place: &&Place| since.is_none_or(|since| place.snapshot.began() >= since);
+    let wanted = places.iter().filter(late).filter(|place| match which {
         Which::All => true,
         Which::Latest => places.last() == Some(place),
         Which::One(id) => place.snapshot == *id,
@@ -148,6 +174,11 @@ fn targets(which: &Which, site: &Site) -> BTreeMap<GenerationId, Vec<Place>> {
 /// Errors: `Kind::Usage` if no store has the snapshot that was asked for, `Kind::Failed` if there is
 /// none at all. Everything else is in the report, also a store that is out of reach.
 pub async fn verify(request: &VerifyRequest) -> Result<VerifyReport> {
+    verify_within(request, Scope::default()).await
+}
+
+/// As `verify`, of what is within the scope.
+pub async fn verify_within(request: &VerifyRequest, scope: Scope) -> Result<VerifyReport> {
     let began = Instant::now();
     let database = request.database.clone();
     let id = match &request.which {
@@ -166,6 +197,7 @@ pub async fn verify(request: &VerifyRequest) -> Result<VerifyReport> {
         keys: request.keys.clone(),
         depth: request.depth,
         sample: request.sample,
+        scope,
         all: request.which == Which::All,
         now: request.now,
         sink: Arc::clone(&request.sink),
@@ -181,9 +213,14 @@ pub async fn verify(request: &VerifyRequest) -> Result<VerifyReport> {
         }
     }
     for (site, checked) in sites.iter().zip(&by_store) {
-        remember(request, site, checked).await;
+        remember(request, &terms.scope, site, checked).await;
     }
-    Ok(report(request, by_store, began.elapsed().as_secs_f64()))
+    let mut report = report(request, by_store, began.elapsed().as_secs_f64());
+    for (site, holding) in sites.into_iter().zip(&mut report.holdings) {
+        holding.removed = site.record.removed().cloned().collect();
+        holding.snapshots = site.places.map_err(|e| e.one_line());
+    }
+    Ok(report)
 }
 
 /// What was found in one store.
@@ -193,6 +230,7 @@ pub(super) struct SiteChecked {
     pub verdicts: Vec<(GenerationId, SnapshotId, Verdict)>,
     /// For each snapshot that could be read, its generation and the stores that were to have it.
     pub stores: Vec<(GenerationId, SnapshotId, Vec<String>)>,
+    pub manifests: BTreeMap<SnapshotId, Digest>,
     pub counts: Counts,
 }
 
@@ -209,6 +247,7 @@ async fn check_site(
         findings: Vec::new(),
         verdicts: Vec::new(),
         stores: Vec::new(),
+        manifests: BTreeMap::new(),
         counts: Counts::default(),
     };
     if let Err(e) = &site.places {
@@ -224,7 +263,7 @@ async fn check_site(
         (_, true) => request.jobs.max(1),
         (_, false) => HEADS,
     };
-    for (generation, places) in targets(&request.which, site) {
+    for (generation, places) in targets(&request.which, terms.scope.since, site) {
         let looker = Looker {
             store: Arc::clone(&site.store),
             benches: Arc::clone(benches),
@@ -232,12 +271,13 @@ async fn check_site(
             generation: generation.clone(),
             width,
         };
-        let Checked { findings, verdicts, stores, counts } =
+        let Checked { findings, verdicts, stores, manifests, counts } =
             generation::check(terms, &looker, places).await?;
         findings.iter().for_each(|f| request.sink.emit(Event::Found(f.clone())));
         all.findings.extend(findings);
         all.verdicts.extend(verdicts.into_iter().map(|(s, v)| (generation.clone(), s, v)));
         all.stores.extend(stores.into_iter().map(|(s, n)| (generation.clone(), s, n)));
+        all.manifests.extend(manifests);
         all.counts.add(&counts);
     }
     let strangers = elsewhere::strangers(request, &site.store).await;
@@ -248,11 +288,12 @@ async fn check_site(
 }
 
 /// Remembers the verdicts in the store, where prune looks for them.
-async fn remember(request: &VerifyRequest, site: &Site, checked: &SiteChecked) {
+async fn remember(request: &VerifyRequest, scope: &Scope, site: &Site, checked: &SiteChecked) {
     let Ok(places) = &site.places else { return };
     let there: HashSet<&SnapshotId> = places.iter().map(|place| &place.snapshot).collect();
     // A sample proves no more of the whole than the listing did.
-    let depth = if request.sample.is_all() { request.depth } else { Depth::Listing };
+    let whole = request.sample.is_all() && !scope.partial;
+    let depth = if whole { request.depth } else { Depth::Listing };
     let database = &request.database;
     Record::remember(&*site.store, database, &*request.sink, |record| {
         for (_, snapshot, verdict) in &checked.verdicts {
@@ -268,8 +309,14 @@ async fn remember(request: &VerifyRequest, site: &Site, checked: &SiteChecked) {
 
 fn report(request: &VerifyRequest, by_store: Vec<SiteChecked>, seconds: f64) -> VerifyReport {
     let mut counts = Counts::default();
-    let (mut findings, mut verdicts) = (Vec::new(), Vec::new());
+    let (mut findings, mut verdicts, mut holdings) = (Vec::new(), Vec::new(), Vec::new());
     for site in by_store {
+        holdings.push(Holding {
+            store: site.store.clone(),
+            snapshots: Ok(Vec::new()),
+            manifests: site.manifests,
+            removed: Vec::new(),
+        });
         counts.add(&site.counts);
         findings.extend(site.findings);
         verdicts.extend(site.verdicts.into_iter().map(|(generation, snapshot, verdict)| {
@@ -282,10 +329,12 @@ fn report(request: &VerifyRequest, by_store: Vec<SiteChecked>, seconds: f64) -> 
         objects: counts.objects,
         checked_objects: counts.checked,
         checked_bytes: counts.bytes,
+        vouched_objects: counts.vouched,
         raw_bytes: counts.raw_bytes,
         findings,
         verdicts,
         seconds,
+        holdings,
     }
 }
 

@@ -11,11 +11,14 @@ use super::inventory::Inventory;
 use super::looking::{self, Fault, Looked, Looker};
 use super::promise::{Promise, TableLine};
 use super::reading::open_list;
+use super::scope::{self, Covered, SLICES, Slice};
 use super::tasks::{Done, base_task, tasks};
 use super::terms::{Checked, Terms, finding};
 use crate::error::Result;
 use crate::integrity::lists;
-use crate::model::{BasePart, Digest, Event, FindingKind, PartList, PartName, RowFormat};
+use crate::model::{
+    BasePart, Digest, Event, FindingKind, PartList, PartName, RowFormat, SnapshotId,
+};
 use crate::store::keys;
 
 /// Schema archives asked for at once.
@@ -96,6 +99,46 @@ pub struct Run<'a> {
     pub understood: bool,
     /// At least one part has been looked at.
     looked: bool,
+    /// By slice: it is looked into in this round.
+    turn: [bool; SLICES],
+    /// By slice: the listing shows it as it was when its checksums were compared.
+    vouched: [bool; SLICES],
+    /// The rounds after the first only look into their slices.
+    again: bool,
+    /// Lists that could not be read.
+    unread: HashSet<Digest>,
+    /// Snapshots whose schema archive is not as promised.
+    bad_archives: HashSet<SnapshotId>,
+}
+
+/// A round takes no fewer bytes than this; each reads the lists anew.
+const ROUND: u64 = 4 << 30;
+
+/// Rounds of a generation at most.
+const ROUNDS: u64 = 16;
+
+/// The slices that have their turn, in rounds, so that what was done is remembered as it is done.
+fn rounds(terms: &Terms, looker: &Looker, inventory: &Inventory) -> Vec<[bool; SLICES]> {
+    let Some(ledger) = terms.scope.ledger.as_ref().filter(|_| terms.depth > Depth::Listing) else {
+        return vec![[true; SLICES]];
+    };
+    let bytes = &inventory.tallies.bytes;
+    let size = ROUND.max(bytes.iter().sum::<u64>() / ROUNDS);
+    let (mut rounds, mut round, mut taken) = (Vec::new(), [false; SLICES], 0);
+    for slice in 0..=Slice::MAX {
+        let at = usize::from(slice);
+        if !ledger.picks(looker.store.name(), &looker.generation, slice) {
+            continue;
+        }
+        if taken > 0 && taken + bytes[at] > size {
+            rounds.push(std::mem::replace(&mut round, [false; SLICES]));
+            taken = 0;
+        }
+        round[at] = true;
+        taken += bytes[at];
+    }
+    rounds.push(round);
+    rounds
 }
 
 impl<'a> Run<'a> {
@@ -119,16 +162,75 @@ impl<'a> Run<'a> {
             known: HashSet::new(),
             understood,
             looked: false,
+            turn: [true; SLICES],
+            vouched: [false; SLICES],
+            again: false,
+            unread: HashSet::new(),
+            bad_archives: HashSet::new(),
         }
     }
 
     /// Checks everything that the promises need.
     pub async fn check(&mut self, promises: &[Promise]) -> Result<()> {
-        self.check_archives(promises).await;
-        for shared in shared(promises) {
-            self.check_list(promises, &shared).await?;
+        self.ask_ledger();
+        let shared = shared(promises);
+        for round in rounds(self.terms, self.looker, &self.inventory) {
+            self.turn = round;
+            self.check_archives(promises).await;
+            for shared in &shared {
+                self.check_list(promises, shared).await?;
+            }
+            self.close_round().await;
+            self.again = true;
         }
         Ok(())
+    }
+
+    fn ask_ledger(&mut self) {
+        let Some(ledger) = &self.terms.scope.ledger else { return };
+        if self.terms.depth != Depth::Checksums {
+            return;
+        }
+        let (store, generation) = (self.looker.store.name(), &self.looker.generation);
+        for slice in 0..=Slice::MAX {
+            let seen = self.inventory.tallies.fingerprint(slice);
+            self.vouched[usize::from(slice)] =
+                seen.is_some_and(|seen| ledger.vouches(store, generation, slice, &seen));
+        }
+    }
+
+    /// Tells the ledger which slices were looked at whole and are as promised.
+    async fn close_round(&mut self) {
+        let Some(ledger) = self.terms.scope.ledger.clone() else { return };
+        // What cannot be read might name more.
+        if !self.understood || self.terms.depth == Depth::Listing {
+            return;
+        }
+        let mut sound = self.turn;
+        let parts = self.faulty.keys().chain(&self.absent).map(scope::of_part);
+        let archives = self.bad_archives.iter().map(scope::of_archive);
+        parts.chain(archives).for_each(|slice| sound[usize::from(slice)] = false);
+        // Of what no list names the checksum was not compared.
+        let mut unnamed = [false; SLICES];
+        let parts = self.inventory.parts().iter().zip(&self.named);
+        for (held, _) in parts.filter(|(_, named)| !**named) {
+            unnamed[usize::from(scope::of_part(&held.name))] = true;
+        }
+        let covered: Vec<Covered> = (0..=Slice::MAX)
+            .filter(|slice| sound[usize::from(*slice)])
+            .map(|slice| Covered {
+                slice,
+                fingerprint: (!unnamed[usize::from(slice)])
+                    .then(|| self.inventory.tallies.fingerprint(slice))
+                    .flatten(),
+            })
+            .collect();
+        ledger.covered(self.looker.store.name(), &self.looker.generation, &covered).await;
+    }
+
+    /// Whether a slice is to be looked into, rather than only listed.
+    fn looks_into(&self, slice: Slice) -> bool {
+        self.turn[usize::from(slice)] && !self.vouched[usize::from(slice)]
     }
 
     fn report(&mut self, promise: &Promise, table: Option<&str>, key: &str, fault: Fault) {
@@ -140,8 +242,15 @@ impl<'a> Run<'a> {
         let (store, depth) = (&*self.looker.store, self.terms.depth);
         let held = &self.inventory.schemas;
         let looker = self.looker;
-        let looks: Vec<_> = stream::iter(promises)
-            .map(async |promise| {
+        let (again, vouched) = (self.again, self.vouched);
+        let due = promises.iter().filter(|promise| {
+            !self.again || self.turn[usize::from(scope::of_archive(&promise.id))]
+        });
+        let due: Vec<(&Promise, bool)> =
+            due.map(|p| (p, self.looks_into(scope::of_archive(&p.id)))).collect();
+        let looks: Vec<_> = stream::iter(due)
+            .map(async |(promise, into)| {
+                let depth = if into { depth } else { Depth::Listing };
                 let key = keys::schema_key(&looker.database, &looker.generation, &promise.id);
                 let (size, digest) = (promise.schema.stored, promise.schema.stored_digest);
                 let seen = held.get(&promise.id).map(|other| other.size);
@@ -160,9 +269,15 @@ impl<'a> Run<'a> {
             .collect()
             .await;
         for (promise, key, checked, streamed) in looks {
-            self.found.counts.object(promise.schema.stored);
+            let slice = scope::of_archive(&promise.id);
+            if !again {
+                self.found.counts.object(promise.schema.stored);
+                self.found.counts.vouched += u64::from(vouched[usize::from(slice)]);
+            }
             self.found.counts.streamed += u64::from(streamed);
-            if let Err(fault) = checked {
+            if let Err(fault) = checked
+                && self.bad_archives.insert(promise.id.clone())
+            {
                 self.report(promise, None, &key, fault);
             }
         }
@@ -172,6 +287,9 @@ impl<'a> Run<'a> {
     async fn check_list(&mut self, promises: &[Promise], shared: &Shared) -> Result<()> {
         let promise = shared.line.list;
         let key = keys::list_key(&self.looker.database, &self.looker.generation, promise.list);
+        if self.again && self.unread.contains(&promise.list) {
+            return Ok(());
+        }
         if self.known.insert(promise.list) {
             self.found.counts.object(shared.line.list_stored);
         }
@@ -179,6 +297,7 @@ impl<'a> Run<'a> {
         match self.read_list(&key, shared).await? {
             Err(fault) => {
                 self.understood = false;
+                self.unread.insert(promise.list);
                 bad.push(|| key.clone(), fault);
             }
             Ok(list) => self.check_parts(&list, shared, &mut bad).await?,
@@ -241,16 +360,22 @@ impl<'a> Run<'a> {
                     if let Some(at) = self.inventory.find(&task.name) {
                         self.named[at] = true;
                     }
-                    if reported.insert(task.name) {
+                    if !self.again && reported.insert(task.name) {
                         bad.push(|| self.looker.key(task.name), fault);
                     }
                 }
                 Ok(at) => {
+                    let slice = scope::of_part(&task.name);
                     let first = !std::mem::replace(&mut self.named[at], true);
                     self.found.counts.objects += u64::from(first);
                     if depth == Depth::Listing {
                         self.found.counts.checked += u64::from(first);
                         self.found.counts.bytes += if first { task.stored } else { 0 };
+                    } else if !self.looks_into(slice) {
+                        if first && self.vouched[usize::from(slice)] {
+                            self.found.counts.checked += 1;
+                            self.found.counts.vouched += 1;
+                        }
                     } else if !self.done[at].covers(&task, depth) {
                         if self.terms.sample.takes(&task.name) {
                             wanted.push(task);
@@ -268,7 +393,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         // However small the share, something is looked at.
-        if wanted.is_empty() && !self.looked {
+        if wanted.is_empty() && !self.looked && self.terms.scope.ledger.is_none() {
             wanted.extend(lowest.map(|(_, task)| task));
         }
         self.looked |= !wanted.is_empty();
@@ -287,6 +412,7 @@ impl<'a> Run<'a> {
         let mut reported = HashSet::new();
         for task in tasks(list) {
             if let Some(fault) = self.faulty.get(&task.name)
+                && self.turn[usize::from(scope::of_part(&task.name))]
                 && reported.insert(task.name)
             {
                 bad.push(|| self.looker.key(task.name), fault.clone());

@@ -15,7 +15,7 @@ pub async fn read_promise(
     terms: &Terms,
     looker: &Looker,
     place: &Place,
-) -> std::result::Result<(Manifest, u64), Fault> {
+) -> std::result::Result<(Manifest, Bytes), Fault> {
     let key = keys::manifest_key(&looker.database, &place.generation, &place.snapshot);
     let mut object = looker.store.get(&key).await.map_err(Fault::of)?;
     let mut read = history::prove_manifest(&object.bytes, &terms.keys, &looker.database, place);
@@ -25,7 +25,7 @@ pub async fn read_promise(
         read = history::prove_manifest(&object.bytes, &terms.keys, &looker.database, place);
     }
     match read {
-        Ok(manifest) => Ok((manifest, object.bytes.len() as u64)),
+        Ok(manifest) => Ok((manifest, object.bytes)),
         Err(e) => Err(fault_of(&e)),
     }
 }

@@ -1,13 +1,13 @@
 //! Which objects a sample takes: by a hash of the name and a seed, so that the same run can be
 //! repeated and successive runs look at others.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::model::PartName;
 
 /// A share of the objects, chosen by `seed`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Above 0 and at most 1.
     pub share: f64,

@@ -42,7 +42,7 @@ pub async fn find(
     let (database, generation) = (&looker.database, &looker.generation);
     let mut surplus = Surplus { looker, found, shown: 0 };
     for listed in &inventory.foreign {
-        surplus.add(&listed.key, "it is not drctl's");
+        surplus.add(&listed.key, super::NOT_OURS);
     }
     surplus.count_more(
         inventory.foreign_count - inventory.foreign.len() as u64,

@@ -364,6 +364,7 @@ impl ObjectStore for Millions {
         let parts = stream::iter(self.parts.iter()).map(|(digest, size)| {
             let text = digest.to_string();
             Ok(Listed {
+                etag: None,
                 key: format!("{}{}/{text}.zst", self.prefix, &text[..2]),
                 size: *size,
                 last_modified: self.modified,

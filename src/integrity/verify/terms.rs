@@ -5,15 +5,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::looking::{Fault, Looker};
-use super::{Depth, Sample, Verdict};
+use super::{Depth, Sample, Scope, Verdict};
 use crate::integrity::seal::Keys;
-use crate::model::{Finding, Level, Sink, SnapshotId};
+use crate::model::{Digest, Finding, Level, Sink, SnapshotId};
 
 /// How a check is to be done; shared by every store and generation of a run.
 pub struct Terms {
     pub keys: Keys,
     pub depth: Depth,
     pub sample: Sample,
+    pub scope: Scope,
     /// Look for surplus objects whatever it takes.
     pub all: bool,
     pub now: DateTime<Utc>,
@@ -31,6 +32,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Uncompressed bytes that were gone through.
     pub raw_bytes: u64,
+    /// Objects that were not asked for, since the listing shows them as they were when compared.
+    pub vouched: u64,
     /// Objects that were read because the store keeps no checksum of them.
     pub streamed: u64,
     /// Objects that were wrong at first and right when read again.
@@ -43,6 +46,7 @@ impl Counts {
         self.checked += other.checked;
         self.bytes += other.bytes;
         self.raw_bytes += other.raw_bytes;
+        self.vouched += other.vouched;
         self.streamed += other.streamed;
         self.wavered += other.wavered;
     }
@@ -61,6 +65,8 @@ pub struct Checked {
     pub verdicts: Vec<(SnapshotId, Verdict)>,
     /// For each snapshot whose manifest could be read, the stores that were to have it.
     pub stores: Vec<(SnapshotId, Vec<String>)>,
+    /// For each of them, the SHA-256 of the manifest.
+    pub manifests: Vec<(SnapshotId, Digest)>,
     pub counts: Counts,
 }
 

@@ -50,6 +50,11 @@ pub(super) fn plan_key(run: &str) -> String {
     format!("{}plan.json", keys::run_prefix(run))
 }
 
+/// What a seal says of so many entries, of which the last one has this digest.
+pub(super) fn seal_text(entries: u64, last: Digest) -> String {
+    serde_json::json!({ "entries": entries, "last": last }).to_string()
+}
+
 /// The key of the seal that vouches for the entries up to `number`.
 pub(super) fn seal_key(run: &str, number: u64) -> String {
     format!("{}seal-{number:08}.json", keys::run_prefix(run))
@@ -145,8 +150,8 @@ impl Journal {
     /// Vouches for all entries up to now: tells a changed last entry, which no later one names.
     pub async fn seal(&mut self) -> Result<()> {
         let Some(number) = self.next.checked_sub(1) else { return Ok(()) };
-        let seal = serde_json::json!({ "entries": self.next, "last": self.last });
-        self.write(&seal_key(&self.run, number), &seal.to_string().into_bytes().into()).await
+        let seal = seal_text(self.next, self.last);
+        self.write(&seal_key(&self.run, number), &seal.into_bytes().into()).await
     }
 
     /// Whether entries lie in the local copy only.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::chain::{self, Found};
-use super::{Copies, load};
+use super::{Copies, load, seal_text};
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 use crate::runbook::record::{Entry, Record};
@@ -85,6 +85,8 @@ pub struct Proof {
     pub entries: u64,
     /// Each with the copy it was found in: the store's name, or `local`.
     pub flaws: Vec<(String, Flaw)>,
+    /// A seal vouches for the last entry.
+    pub sealed: bool,
     /// What could not be proven, in words.
     pub unproven: Vec<String>,
 }
@@ -97,8 +99,13 @@ impl Proof {
 
 /// Looks at every copy of a run's journal that there is.
 pub async fn verify(copies: &Copies, run: &str) -> Result<Proof> {
-    let mut proof =
-        Proof { run: run.to_owned(), entries: 0, flaws: Vec::new(), unproven: Vec::new() };
+    let mut proof = Proof {
+        run: run.to_owned(),
+        entries: 0,
+        flaws: Vec::new(),
+        sealed: false,
+        unproven: Vec::new(),
+    };
     let mut read = Vec::new();
     for store in [&copies.control, &copies.local] {
         match load::find(&**store, run).await {
@@ -125,10 +132,22 @@ pub async fn verify(copies: &Copies, run: &str) -> Result<Proof> {
             ));
         }
     }
-    let vouched = read.len() > 1
-        || read.iter().any(|(_, found)| {
-            found.entries.last_key_value().is_some_and(|(last, _)| found.seals.contains_key(last))
-        });
+    let sealed = |found: &Found| {
+        let last = found.entries.last_key_value();
+        last.is_some_and(|(last, _)| found.seals.contains_key(last))
+    };
+    if let [(first, one), (second, other)] = read.as_slice()
+        && one.entries == other.entries
+        && sealed(one) != sealed(other)
+    {
+        let bare = if sealed(one) { second } else { first };
+        let other = if sealed(one) { first } else { second };
+        proof
+            .unproven
+            .push(format!("copy `{bare}`: its last entry is not sealed, as that of `{other}` is"));
+    }
+    proof.sealed = read.iter().any(|(_, found)| sealed(found));
+    let vouched = read.len() > 1 || proof.sealed;
     if !vouched {
         proof.unproven.push(
             "the last entry: the run has not ended and there is no second copy here to compare with"
@@ -144,10 +163,9 @@ fn one(run: &str, found: &Found) -> Vec<Flaw> {
     let whole = chain.flaws.is_empty();
     let mut flaws = chain.flaws;
     for (last, bytes) in &found.seals {
-        let sealed = serde_json::from_slice::<serde_json::Value>(bytes).ok();
-        let digest = sealed.and_then(|v| v["last"].as_str()?.parse::<Digest>().ok());
-        let there = found.entries.get(last).map(|bytes| Digest::of(bytes));
-        if digest.is_none() || digest != there {
+        // A seal has one spelling, so that none of its bytes can change unseen.
+        let there = found.entries.get(last).map(|entry| seal_text(last + 1, Digest::of(entry)));
+        if there.is_none_or(|there| there.as_bytes() != &bytes[..]) {
             flaws.push(Flaw::Sealed { entry: *last });
         }
     }

@@ -64,6 +64,8 @@ impl Walk {
             }
             match entry.metadata() {
                 Ok(metadata) => self.batch.push(Ok(Listed {
+                    // A disk may lose bits and tell nobody.
+                    etag: None,
                     key,
                     size: metadata.len(),
                     last_modified: modified(&metadata),

@@ -4,7 +4,7 @@ use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::asking::ATTEMPT;
 use super::failure::Act;
-use super::{S3Store, time};
+use super::{S3Store, etag, time};
 use crate::store::port::{Class, Listed, Result, StoreError};
 
 impl S3Store {
@@ -36,7 +36,8 @@ impl S3Store {
                     // A listing holds only keys with the prefix; our own are UTF-8.
                     let key = object.key()?.strip_prefix(&self.prefix)?.to_owned();
                     let size = u64::try_from(object.size().unwrap_or(0)).unwrap_or(0);
-                    Some(Listed { key, size, last_modified: time(object.last_modified()) })
+                    let etag = object.e_tag().map(|tag| etag(Some(tag)));
+                    Some(Listed { key, size, last_modified: time(object.last_modified()), etag })
                 });
                 let listed = listed.collect();
                 let next = following(&act, page.is_truncated(), page.next_continuation_token())?;

@@ -8,6 +8,7 @@ mod connect;
 mod copy;
 mod failure;
 mod list;
+mod posture;
 mod remove;
 mod upload;
 mod wire;
@@ -34,6 +35,7 @@ use super::port::{
     ByteStream, Class, Condition, DAMAGED, Etag, Listed, Meta, Object, ObjectStore, PROMISED, Put,
     Result, StoreError, refused,
 };
+use super::posture::Posture;
 use crate::config::{Sse, StoreConfig, StoreUrl};
 use crate::model::Digest;
 
@@ -311,6 +313,10 @@ impl ObjectStore for S3Store {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    async fn posture(&self, witness: Option<&str>) -> Option<Posture> {
+        Some(self.settings(witness).await)
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

@@ -69,6 +69,13 @@ impl<'a> Clock<'a> {
         phases.splice(at..at, parts);
     }
 
+    /// Marks a phase as failed: of several at the same time, the last one need not be at fault.
+    pub fn blame(&self, name: &str) {
+        for (phase, _) in self.phases().iter_mut().filter(|(phase, _)| phase.name == name) {
+            phase.failed = true;
+        }
+    }
+
     /// The phase that was under way last, and is marked as failed with all that were.
     pub fn fail(&self) -> String {
         let now = self.now();

@@ -28,7 +28,7 @@ const LEAST_DRILLS: usize = 3;
 /// `report.json`: the account, and the digests of the files that show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    pub format: u32,
+    #[serde(flatten)]
     pub account: Account,
     pub files: BTreeMap<String, Digest>,
 }
@@ -37,7 +37,7 @@ pub struct Document {
 pub fn seal_report(account: &Account, files: &[(&str, Bytes)], keys: &Keys) -> Result<Bytes> {
     let digest = |(name, bytes): &(&str, Bytes)| ((*name).to_owned(), Digest::of(bytes));
     let files = files.iter().map(digest).collect();
-    let document = Document { format: FORMAT, account: account.clone(), files };
+    let document = Document { account: account.clone(), files };
     seal::seal_document(&document, keys)
 }
 

@@ -56,6 +56,11 @@ pub async fn carry_out(
     let made = clock.phase("scratch server", true, make(request, material));
     // Both at once: one reads the stores, the other hardly anything.
     let (verified, made) = tokio::join!(verified, made);
+    for (name, failed) in [("verify", verified.is_err()), ("scratch server", made.is_err())] {
+        if failed {
+            clock.blame(name);
+        }
+    }
     let (target, server, warnings) = match made {
         Ok(made) => made,
         // Damage says more than a place that could not be made.

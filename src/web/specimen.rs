@@ -228,6 +228,7 @@ fn status() -> Status {
             unproven: 0,
         })),
         runbook: "region-failover".to_owned(),
+        drill: Learned::Known(None),
         open_runs: Learned::Known(Vec::new()),
         leases: Vec::new(),
         leases_unknown: Vec::new(),

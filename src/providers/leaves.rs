@@ -55,11 +55,17 @@ pub fn by(action: &str) -> &'static [&'static str] {
             "lost_bytes",
             "lost_bytes_at_least",
             "loss_basis",
+            "next_transaction",
             "seconds",
         ],
-        "postgres.quarantine" => {
-            &["database", "quarantined", "standby", "ended", "lost_bytes_exactly"]
-        }
+        "postgres.quarantine" => &[
+            "database",
+            "quarantined",
+            "standby",
+            "ended",
+            "lost_bytes_exactly",
+            "lost_transactions",
+        ],
         "probe.quorum" => &["down", "up", "unknown", "need", "seen", "primary_is_broken"],
         "rds.await_available" => &["endpoint"],
         "rds.check_replica" => &["found"],

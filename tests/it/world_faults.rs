@@ -68,7 +68,7 @@ fn each_part_breaks_as_it_is_told_and_heals() {
     }
     for part in [Part::Db, Part::App] {
         world.east.fail(part, Fault::Kill);
-        assert_eq!(meets(&world.east, part), Err(ConnectionRefused), "{part} killed");
+        until(&format!("{part} killed"), || meets(&world.east, part) == Err(ConnectionRefused));
         world.east.heal(part);
         until(&format!("{part} is well again"), || meets(&world.east, part).is_ok());
     }

@@ -2,7 +2,12 @@
 //! names concrete adapters.
 
 pub mod child;
+mod drill;
 mod scheduling;
+mod serving;
+mod telling;
+
+pub use drill::{Drilled, RestoreDrill};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -312,6 +317,8 @@ impl App {
         Ok(Copies { control, local: Arc::new(local) })
     }
 }
+
+pub use serving::{NoSchedule, Said, Serving, WebParts};
 
 /// Where drctl keeps what this machine must remember, as the XDG base directory specification has
 /// it; `DRCTL_STATE_DIR` goes before.

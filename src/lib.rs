@@ -18,6 +18,8 @@ pub mod snapshot;
 
 pub mod restore;
 
+pub mod drill;
+
 pub mod providers;
 
 pub mod runbook;
@@ -25,6 +27,8 @@ pub mod runbook;
 pub mod schedule;
 
 pub mod report;
+
+pub mod web;
 
 pub mod app;
 

@@ -4,6 +4,7 @@ Everything runs in the two-region lab (`scripts/lab`), a fresh one for each run.
 """
 
 import datetime
+import http.client
 import json
 import os
 import shutil
@@ -13,10 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 TTL = 5
-SWITCHOVERS = 20
-KILLS = 200
+STEPS = 100
+# So many for each of --runs: 20 and 200 with five.
+SWITCHOVERS = 4
+KILLS = 40
 
 
 class World:
@@ -67,6 +71,12 @@ class World:
             sys.exit(f"bench: `drctl {' '.join(args)}` ended with {done.returncode}")
         return json.loads(done.stdout.strip().splitlines()[-1])
 
+    def times(self, since):
+        """When each step of the last run began and ended, in seconds since a moment."""
+        steps = self.drctl("runs", "show", "latest")["steps"]
+        return [(s["step"], *((moment(s[at]) - since).total_seconds() if s[at] else None for at in ("started", "ended")))
+                for s in steps]
+
     def writes(self):
         return json.loads(self.lab("writes", "--json"))
 
@@ -93,36 +103,78 @@ def floor(bench, make):
         return time.monotonic() - begun + TTL
 
 
+def back(world):
+    """What the client has seen once the standby region has acknowledged a write."""
+    limit = time.monotonic() + 30
+    while not (seen := world.writes())["regions"]["us-west-2"]["first"]:
+        if time.monotonic() > limit:
+            sys.exit("bench: no client came back")
+        time.sleep(0.1)
+    return seen
+
+
 def forced(make):
     """From the confirmation to the first write that the standby region acknowledged, and what was lost."""
     with make() as world:
+        world.drctl("snapshot", "petforce")
         world.client()
-        world.drctl("preflight")
+        # 4: moto cannot prove quotas and permissions.
+        world.drctl("preflight", ok=(0, 4))
         world.lab("fail", "east", "kill")
         confirmed = datetime.datetime.now(datetime.timezone.utc)
-        # 6: all but the quarantine of a primary that is gone.
+        # 6: all but what must not hold a failover up.
         world.drctl("failover", "--mode", "forced", "--confirm", "us-west-2", "--accept-unfenced", "--accept-loss", "unknown",
                     "--as", "bench", "--reason", "measured", ok=(0, 6))
-        limit = time.monotonic() + 30
-        while not (seen := world.writes())["regions"]["us-west-2"]["first"]:
-            if time.monotonic() > limit:
-                sys.exit("bench: no client came back")
-            time.sleep(0.1)
-        return (moment(seen["regions"]["us-west-2"]["first"]) - confirmed).total_seconds(), seen["lost"]
+        seen = back(world)
+        return (moment(seen["regions"]["us-west-2"]["first"]) - confirmed).total_seconds(), seen["lost"], world.times(confirmed)
 
 
 def graceful(make):
-    """How many acknowledged writes a switchover lost."""
+    """How many acknowledged writes a switchover lost, and how long nobody could write."""
     with make() as world:
         world.client(1.0)
         world.drctl("run", "switchover", "--mode", "graceful", "--confirm", "us-west-2", "--as", "bench", "--reason", "measured",
                     "--skip-preflight", "a bench")
-        limit = time.monotonic() + 30
-        while not (seen := world.writes())["regions"]["us-west-2"]["first"]:
-            if time.monotonic() > limit:
-                sys.exit("bench: no client came back")
-            time.sleep(0.1)
-        return seen["lost"]
+        seen = back(world)
+        regions = seen["regions"]
+        pause = moment(regions["us-west-2"]["first"]) - moment(regions["us-east-1"]["last"])
+        return seen["lost"], pause.total_seconds()
+
+
+def puts(endpoint, count):
+    """Seconds of one conditional put of an entry's size, over one connection."""
+    place = urllib.parse.urlsplit(endpoint)
+    line = http.client.HTTPConnection(place.hostname, place.port)
+    signed = "AWS4-HMAC-SHA256 Credential=test/20200101/us-west-2/s3/aws4_request, SignedHeaders=host, Signature=0"
+    taken = []
+    for i in range(count):
+        begun = time.monotonic()
+        line.request("PUT", f"/petforce-dr-usw2/floor/{begun}-{i}", b"x" * 800, {"Authorization": signed, "If-None-Match": "*"})
+        answer = line.getresponse()
+        answer.read()
+        if answer.status != 200:
+            sys.exit(f"bench: a put ended with {answer.status}")
+        taken.append(time.monotonic() - begun)
+    return statistics.median(taken)
+
+
+def runbook(count, argv, chained):
+    text = 'title = "A bench"\nfrom = "${regions.active}"\nto = "${regions.active}"\nrto = "1d"\nrpo = "1h"\n'
+    for i in range(count):
+        needs = f'needs = ["s{i - 1}"]\n' if chained and i else ""
+        text += (f'[[step]]\nid = "s{i}"\nuses = "command.run"\ntimeout = "1m"\n{needs}'
+                 f'with = {{ argv = {json.dumps(argv)}, idempotent = true }}\n')
+    return text
+
+
+def stepwise(world, count, argv, chained):
+    """Seconds from the beginning of the first step to the end of the last."""
+    with open(os.path.join(world.folder, "bench.toml"), "w") as file:
+        file.write(runbook(count, argv, chained))
+    world.drctl("run", "./bench.toml", "--confirm", "us-east-1", "--as", "bench", "--reason", "measured",
+                "--skip-preflight", "a bench")
+    steps = world.drctl("runs", "show", "latest")["steps"]
+    return (max(moment(s["ended"]) for s in steps) - min(moment(s["started"]) for s in steps)).total_seconds()
 
 
 def survive(root, kills):
@@ -132,14 +184,16 @@ def survive(root, kills):
     return subprocess.run(test, cwd=root, env=env, stdout=subprocess.DEVNULL).returncode == 0
 
 
-def measure(bench, say, root, drctl):
-    subprocess.run(["cargo", "build", "--quiet", "--example", "lab"], cwd=root, check=True)
-    make = lambda: World(root, drctl, bench.top)
+def region(bench, say, make):
     say("failover: the floor and drctl, in turns")
     floors, ours, lost = [], [], []
     for _ in range(bench.args.runs):
         floors.append(floor(bench, make))
-        seconds, gone = forced(make)
+        seconds, gone, times = forced(make)
+        say(f"floor {floors[-1]:.1f} s, drctl {seconds:.1f} s, {gone} lost")
+        for step, begun, ended in times:
+            if begun is not None and ended is not None:
+                print(f"   {begun:6.2f} to {ended:6.2f}  {step}", flush=True)
         ours.append(seconds)
         lost.append(gone)
     base, wall = statistics.median(floors), statistics.median(ours)
@@ -149,12 +203,53 @@ def measure(bench, say, root, drctl):
                  ("acknowledged writes lost, each run", ", ".join(map(str, lost)))])
     bench.claim("region failover, over the floor", wall - base, 5, "s")
 
-    switchovers = SWITCHOVERS if bench.args.runs >= 5 else bench.args.runs
-    say(f"failover: {switchovers} switchovers")
-    lost = [graceful(make) for _ in range(switchovers)]
-    bench.claim(f"acknowledged writes lost in {switchovers} switchovers", sum(lost), 0, "writes")
 
-    kills = KILLS if bench.args.runs >= 5 else 5 * bench.args.runs
-    say(f"failover: {kills} runs killed at random, each resumed")
-    wrong = 0 if survive(root, kills) else kills
-    bench.claim(f"wrong end states after {kills} runs killed with SIGKILL and resumed", wrong, 0, "runs")
+def switchovers(bench, say, make):
+    count = SWITCHOVERS * bench.args.runs
+    say(f"failover: {count} switchovers")
+    seen = []
+    for i in range(count):
+        seen.append(graceful(make))
+        say(f"switchover {i + 1}: {seen[-1][0]} lost, {seen[-1][1]:.1f} s without writes")
+    pauses = [pause for _, pause in seen]
+    bench.table("Switchover in the lab", ["what", "seconds"],
+                [("between the last write in us-east-1 and the first in us-west-2, median", f"{statistics.median(pauses):.1f}"),
+                 ("the longest", f"{max(pauses):.1f}")])
+    bench.claim(f"acknowledged writes lost in {count} switchovers", sum(lost for lost, _ in seen), 0, "writes")
+
+
+def kills(bench, say, root):
+    count = KILLS * bench.args.runs
+    say(f"failover: {count} runs killed at random, each resumed")
+    wrong = 0 if survive(root, count) else count
+    bench.claim(f"wrong end states after {count} runs killed with SIGKILL and resumed", wrong, 0, "runs")
+
+
+def steps(bench, say, make):
+    say(f"failover: {STEPS} steps that do nothing, one after another, journal on S3 (moto)")
+    put, whole, aside = [], [], []
+    with make() as world:
+        endpoint = world.lab("show", "west_aws")
+        for _ in range(bench.args.runs):
+            put.append(puts(endpoint, 2 * STEPS))
+            whole.append(stepwise(world, STEPS, ["true"], True))
+            aside.append(stepwise(world, 20, ["sleep", "1"], False))
+    # Each step is two entries: begun and ended.
+    floor, step = 2 * statistics.median(put), statistics.median(whole) / STEPS
+    bench.table(f"A runbook of {STEPS} steps that run `true`, journal on S3 (moto)", ["a step", "ms"],
+                [("two conditional puts of the store", f"{floor * 1000:.1f}"), ("drctl", f"{step * 1000:.1f}")])
+    bench.claim("a step, over the store's own puts", (step - floor) * 1000, 30, "ms")
+    bench.claim("20 independent steps of 1 s each", statistics.median(aside), 4, "s")
+
+
+PARTS = ["region", "switchovers", "kills", "steps"]
+
+
+def measure(bench, say, root, drctl, parts):
+    subprocess.run(["cargo", "build", "--quiet", "--example", "lab"], cwd=root, check=True)
+    make = lambda: World(root, drctl, bench.top)
+    for part in parts or PARTS:
+        if part == "kills":
+            kills(bench, say, root)
+        else:
+            globals()[part](bench, say, make)

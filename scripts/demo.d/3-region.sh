@@ -56,3 +56,9 @@ failover=$("$JQ" -r '.runs[0].run' <<<"$said")
 run 0 "drctl runs show $failover"
 says "succeeded"
 run 0 "drctl runs verify $failover"
+report=$target/demo-report
+rm -rf "$report"
+run 0 "drctl runs report $failover --out $report"
+page=$(find "$report" -name '*.html')
+[ -s "$page" ] || fail "there is no page in $report"
+holds "the page for people is $page"

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::alert_args::Alerts;
 use super::audit_args::{Audit, Keys, Repair, Report};
+use super::drill_args::Drill;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use super::runner_args::{Jobs, Runner};
+use super::web::Web;
 use crate::integrity::verify::Depth;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -30,6 +33,7 @@ pub enum Command {
     Init(Init),
     Doctor(Doctor),
     Status(Status),
+    Alerts(Alerts),
     Snapshot(Snapshot),
     List(List),
     Show(Show),
@@ -38,6 +42,7 @@ pub enum Command {
     Repair(Repair),
     Report(Report),
     Restore(Restore),
+    Drill(Drill),
     Copy(Copy),
     Prune(Prune),
     Runbook(Runbook),
@@ -49,6 +54,7 @@ pub enum Command {
     Abort(Abort),
     Approve(Approve),
     Takeover(Takeover),
+    Web(Web),
     Runner(Runner),
     Jobs(Jobs),
     Keys(Keys),
@@ -64,6 +70,7 @@ impl Command {
             Self::Init(_) => "init",
             Self::Doctor(_) => "doctor",
             Self::Status(_) => "status",
+            Self::Alerts(_) => "alerts",
             Self::Snapshot(_) => "snapshot",
             Self::List(_) => "list",
             Self::Show(_) => "show",
@@ -73,6 +80,7 @@ impl Command {
             Self::Report(_) => "report",
             Self::Keys(_) => "keys",
             Self::Restore(_) => "restore",
+            Self::Drill(_) => "drill",
             Self::Copy(_) => "copy",
             Self::Prune(_) => "prune",
             Self::Runbook(_) => "runbook",
@@ -84,6 +92,7 @@ impl Command {
             Self::Abort(_) => "abort",
             Self::Approve(_) => "approve",
             Self::Takeover(_) => "takeover",
+            Self::Web(_) => "web",
             Self::Runner(_) => "runner",
             Self::Jobs(_) => "jobs",
             Self::Unlock(_) => "unlock",

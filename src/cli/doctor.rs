@@ -6,6 +6,8 @@ use super::args::{Cli, Doctor};
 use super::render::{Done, plural};
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
+use crate::providers::notify;
+use crate::providers::{Check, Standing};
 use crate::snapshot::readiness::{self, Finding, Severity};
 
 pub async fn run(cli: &Cli, args: &Doctor) -> Result<Done> {
@@ -27,10 +29,29 @@ pub async fn run(cli: &Cli, args: &Doctor) -> Result<Done> {
         None => app.config.database_names().map(str::to_owned).collect(),
     };
     let request = app.readiness_request(databases, args.timeout).await?;
-    let findings = readiness::check(&request).await;
+    let mut findings = readiness::check(&request).await;
+    findings.extend(routes(&app));
     let critical = findings.iter().any(|f| f.severity == Severity::Critical);
     let code = if critical { Kind::Failed.exit_code() } else { 0 };
     Ok(done(&findings, code))
+}
+
+/// Routes of alerts that lead nowhere. Whoever configures no channel is told by `drctl preflight`,
+/// and needs none for a snapshot.
+fn routes(app: &App) -> Vec<Finding> {
+    if app.config.channel_names().next().is_none() {
+        return Vec::new();
+    }
+    let finding = |check: Check| Finding {
+        severity: match check.standing {
+            Standing::Ready => Severity::Ok,
+            Standing::Warning | Standing::Unproven | Standing::NotReady => Severity::Warning,
+        },
+        subject: "alerts".to_owned(),
+        what: format!("{}: {}", check.what, check.found),
+        hint: check.hint,
+    };
+    notify::route_checks(&app.config).into_iter().map(finding).collect()
 }
 
 /// Every problem of a configuration that cannot be loaded as a finding of its own.

@@ -1,6 +1,8 @@
 //! The command line: parsing, running, and everything that is printed.
 
 mod action_help;
+mod alert_args;
+mod alerts;
 mod approve;
 mod args;
 mod audit;
@@ -11,6 +13,8 @@ mod carrying_tests;
 mod completions;
 mod copy;
 mod doctor;
+mod drill;
+mod drill_args;
 mod failover;
 mod foreseeing;
 mod init;
@@ -20,6 +24,7 @@ mod keys;
 mod list;
 mod live;
 mod manual;
+mod measured;
 mod plan_view;
 #[cfg(test)]
 mod plan_view_tests;
@@ -45,6 +50,7 @@ mod status;
 mod story;
 mod unlock;
 mod verify;
+mod web;
 mod wrapping;
 
 pub use args::command;
@@ -90,9 +96,11 @@ pub fn main() -> ExitCode {
                 | Command::Resume(_)
                 | Command::Abort(_)
                 | Command::Runner(_)
-                | Command::Takeover(_) => run(cli).await,
+                | Command::Takeover(_)
+                | Command::Drill(_) => run(cli).await,
                 // Watching ends so.
                 Command::Status(args) if args.watch.is_some() => run(cli).await,
+                Command::Web(_) => run(cli).await,
                 _ => tokio::select! {
                     outcome = run(cli) => outcome,
                     stopped = stopped() => Err(stopped),
@@ -169,6 +177,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Init(args) => init::run(&cli, args),
         Command::Doctor(args) => doctor::run(&cli, args).await,
         Command::Status(args) => status::run(&cli, args).await,
+        Command::Alerts(args) => alerts::run(&cli, args).await,
         Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),
@@ -181,6 +190,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Repair(args) => repair::run(&cli, args).await,
         Command::Keys(args) => keys::run(&cli, args).await,
         Command::Restore(args) => restore::run(&cli, args).await,
+        Command::Drill(args) => drill::run(&cli, args).await,
         Command::Copy(args) => copy::run(&cli, args).await,
         Command::Prune(args) => prune::run(&cli, args).await,
         Command::Runbook(args) => runbook::run(&cli, args),
@@ -192,6 +202,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Abort(args) => resume::abort(&cli, args).await,
         Command::Approve(args) => approve::run(&cli, args).await,
         Command::Takeover(args) => resume::takeover(&cli, args).await,
+        Command::Web(args) => web::run(&cli, args).await,
         Command::Runner(args) => runner::run(&cli, args).await,
         Command::Jobs(args) => jobs::run(&cli, args).await,
     }

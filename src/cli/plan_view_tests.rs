@@ -87,7 +87,7 @@ fn a_region_failover() {
                          https://app.petforce.example/health/ready at
                          petforce-west-1234567890.us-west-2.elb.amazonaws.com:443
                          answers with status 200, /region = "us-west-2"
-     12 *swap            swap app.petforce.example A in zone                    30s!
+     12 *swap            swap app.petforce.example A (us-east-1) in zone        30s!
                          Z0123456789ABCDEFGHIJ
                          - NEEDS the control plane of Route 53 in
                            us-east-1: fails if that is lost too
@@ -182,7 +182,7 @@ fn a_switchover() {
                          https://app.petforce.example/health/ready at
                          petforce-west-1234567890.us-west-2.elb.amazonaws.com:443
                          answers with status 200, /region = "us-west-2"
-     13 *swap            swap app.petforce.example A in zone                    30s!
+     13 *swap            swap app.petforce.example A (us-east-1) in zone        30s!
                          Z0123456789ABCDEFGHIJ
                          - needs the control plane of Route 53 in us-east-1
      14  insync          wait until the change of step `swap` is at all of   1m 15s
@@ -234,12 +234,12 @@ fn a_way_back_to_a_good_snapshot() {
                         good snapshot: no reason given
                         - if it fails, the run goes on
          find           find the newest snapshot of `petforce` that answers     20m!
-                        1 question right
+                        3 questions right
       2 *restore        restore snapshot [snapshot left by find] of             20m!
                         `petforce` beside, as new database
                         `petforce_restored` in us-east-1
-      3  verify         ask database [name left by restore] in us-east-1 1       2m!
-                        question
+      3  verify         ask database [name left by restore] in us-east-1 3       2m!
+                        questions
       4  accept         wait until a second person approves: All writes          5m!
                         since the snapshot that `find` chose leave the
                         service. They stay in the bad copy. Swap?

@@ -1,6 +1,5 @@
 //! `drctl restore`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -10,12 +9,10 @@ use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::App;
 use crate::error::{Error, Kind, Result};
-use crate::integrity::seal::Keys;
-use crate::integrity::shelf::{self, Shelf};
-use crate::model::{Level, Sink};
+use crate::integrity::shelf;
+use crate::model::Level;
 use crate::postgres::Conninfo;
-use crate::restore::{self, Course, Proof, RestorePlan, RestoreRequest, Restored, Roles};
-use crate::store::ObjectStore;
+use crate::restore::{self, Allow, Course, Proof, RestorePlan, RestoreRequest, Restored, Roles};
 
 /// Tables that a plan lists before the rest is counted.
 const LISTED: usize = 30;
@@ -36,7 +33,7 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
     let keys = app.keys()?;
     let sink = screen::sink(cli.json);
     let stores = app.stores_named(config, args.store.as_deref()).await?;
-    let (stores, shelf) = at_hand(app, stores, &keys, &config.name, &*sink).await?;
+    let (stores, shelf) = app.at_hand(stores, &keys, &config.name, &*sink).await?;
     let shelved = shelf.resolve(&args.snapshot)?;
     for newer in shelf.newer_than(&shelved.id).filter(|_| args.snapshot == "latest") {
         let whys = newer.troubles().join("; ");
@@ -75,6 +72,7 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
             MissingRoles::Create => Roles::Create,
             MissingRoles::Skip => Roles::Skip,
         },
+        allow: Allow::default(),
         jobs: args.jobs.unwrap_or(config.jobs).max(1),
         pg_bin: config.pg_bin.clone(),
         profile: config.profile,
@@ -82,39 +80,6 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
         analyze: args.analyze,
         sink,
     })
-}
-
-/// What there is to restore, and the stores, those that do not answer at once at the end: a restore
-/// runs against the clock, and must not wait for a region that is gone.
-async fn at_hand(
-    app: &App,
-    mut stores: Vec<Arc<dyn ObjectStore>>,
-    keys: &Keys,
-    database: &str,
-    sink: &dyn Sink,
-) -> Result<(Vec<Arc<dyn ObjectStore>>, Shelf)> {
-    let mut hasty = Vec::with_capacity(stores.len());
-    for store in &stores {
-        hasty.push(app.store_in_haste(store.name()).await?);
-    }
-    let shelf = match shelf::shelf(&hasty, keys, database).await {
-        // There is nowhere else to go, so waiting is all that is left.
-        Err(e) if e.kind() == Kind::Storage => shelf::shelf(&stores, keys, database).await?,
-        looked => looked?,
-    };
-    // A region that is gone must not hold up the restore from the other: it is asked last, and soon
-    // given up.
-    let away = |name: &str| shelf.unreachable.iter().any(|(store, _)| store == name);
-    stores.retain(|store| !away(store.name()));
-    stores.extend(hasty.into_iter().filter(|store| away(store.name())));
-    for (store, why) in &shelf.unreachable {
-        let what = format!(
-            "store `{store}` does not answer, so it is asked last, and whether it has newer \
-             snapshots is unknown: {why}"
-        );
-        sink.notice(Level::Warning, what);
-    }
-    Ok((stores, shelf))
 }
 
 fn no_target(app: &App, name: &str) -> Error {

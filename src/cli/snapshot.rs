@@ -5,21 +5,58 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{Cli, Snapshot};
+use super::measured::Measured;
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::{self, App};
 use crate::error::{Error, Kind, Result};
 use crate::model::Level;
+use crate::report::metrics::{SnapshotOutcome, StoreBytes};
 use crate::snapshot::{self, Outcome, Preview};
 
 pub async fn run(cli: &Cli, args: &Snapshot) -> Result<Done> {
     let app = App::load(cli.config.as_deref())?;
-    let sink = screen::sink(cli.json);
     let begun = Instant::now();
-    let request = app.snapshot_request(&args.database, args.full, sink).await?;
     if args.dry_run {
+        let sink = screen::sink(cli.json);
+        let request = app.snapshot_request(&args.database, args.full, sink).await?;
         return Ok(preview(&args.database, &snapshot::dry_run(&request).await?));
     }
+    // A name that is a slip leaves no trace in the metrics.
+    app.config.database(&args.database)?;
+    let outcome = take(cli, args, &app).await;
+    let taken = outcome.as_ref().ok().map(|outcome| measured(&app, outcome));
+    let outcome = outcome.map(|outcome| done(&outcome, begun.elapsed().as_secs_f64()));
+    let database = args.database.as_str();
+    Measured { app: &app, command: "snapshot", database, begun, json: cli.json }
+        .keep(&outcome, taken, None);
+    outcome
+}
+
+fn measured(app: &App, outcome: &Outcome) -> SnapshotOutcome {
+    let totals = &outcome.manifest.totals;
+    let region = |name: &str| app.config.store(name).map(|s| s.region.clone()).unwrap_or_default();
+    SnapshotOutcome {
+        taken: outcome.manifest.taken,
+        rows: totals.rows,
+        raw_bytes: totals.raw_bytes,
+        stored_bytes: totals.stored_bytes,
+        stores: outcome
+            .stores
+            .iter()
+            .map(|store| StoreBytes {
+                store: store.name.clone(),
+                region: region(&store.name),
+                complete: store.complete,
+                new_bytes: store.new_bytes,
+            })
+            .collect(),
+    }
+}
+
+async fn take(cli: &Cli, args: &Snapshot, app: &App) -> Result<Outcome> {
+    let sink = screen::sink(cli.json);
+    let request = app.snapshot_request(&args.database, args.full, sink).await?;
     let purpose = format!("take a snapshot of {}", args.database);
     let name = app::snapshot_lease(&args.database);
     let lease = app.lease(&request.stores, &name, &purpose).await?;
@@ -38,8 +75,7 @@ pub async fn run(cli: &Cli, args: &Snapshot) -> Result<Done> {
     if let Err(e) = lease.release().await {
         request.sink.notice(Level::Warning, e.one_line());
     }
-    let outcome = outcome??;
-    Ok(done(&outcome, begun.elapsed().as_secs_f64()))
+    outcome?
 }
 
 fn done(outcome: &Outcome, seconds: f64) -> Done {

@@ -1,7 +1,6 @@
 //! `drctl status`.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -13,7 +12,7 @@ use crate::app::App;
 use crate::error::{Kind, Result};
 use crate::postgres::replication::{Receiver, Replication, Role};
 use crate::report::status::{
-    DatabaseStatus, Learned, ServerStatus, Sources, Status, StoreStatus, Terms, gather, reasons,
+    DatabaseStatus, Learned, ServerStatus, Status, StoreStatus, Terms, gather, reasons,
 };
 
 /// No line is longer.
@@ -55,22 +54,7 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
 }
 
 async fn look(app: &App, limit: Duration) -> Result<Status> {
-    let names: Vec<String> = app.config.store_names().map(str::to_owned).collect();
-    let opened = names.iter().map(async |name| {
-        let store = app.store_in_haste(name).await;
-        (name.clone(), store)
-    });
-    let stores = futures_util::future::join_all(opened).await;
-    let control = match app.control_store() {
-        Err(e) => Err(e),
-        Ok(name) => match stores.iter().find(|(n, _)| n == name) {
-            Some((_, Ok(store))) => Ok(Arc::clone(store)),
-            _ => app.store_in_haste(name).await,
-        },
-    };
-    let sources =
-        Sources { config: Arc::clone(&app.config), keys: app.keys()?, stores, control, limit };
-    Ok(gather(&sources, Utc::now()).await)
+    Ok(gather(&app.sources(limit).await?, Utc::now()).await)
 }
 
 fn done(status: &Status, why: &[String], terms: &Terms) -> Done {
@@ -90,7 +74,7 @@ fn text(status: &Status, why: &[String], terms: &Terms) -> String {
     }
     screen.0.push('\n');
     screen.line("preflight  ", &preflight(status));
-    screen.line("drill      ", "none yet");
+    screen.line("drill      ", &drill(status));
     match &status.open_runs {
         Learned::Unknown(why) => screen.line("runs       ", &format!("unknown: {why}")),
         Learned::Known(runs) if runs.is_empty() => screen.line("runs       ", "none open"),
@@ -224,6 +208,21 @@ fn preflight(status: &Status) -> String {
             .collect();
             let found = if found.is_empty() { "all ready".to_owned() } else { found.join(", ") };
             format!("{runbook}: {age} ago, {found}")
+        }
+    }
+}
+
+fn drill(status: &Status) -> String {
+    match &status.drill {
+        Learned::Unknown(why) => format!("unknown: {why}"),
+        Learned::Known(None) => "none yet".to_owned(),
+        Learned::Known(Some(last)) => {
+            let age = span((status.at - last.at).num_seconds() as f64);
+            let recovery = match last.recovery_seconds {
+                Some(seconds) => format!("recovery time {}", span(seconds)),
+                None => "not recovered".to_owned(),
+            };
+            format!("{}: {age} ago, {}, {recovery}", last.what, last.outcome.as_str())
         }
     }
 }

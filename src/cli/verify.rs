@@ -4,6 +4,7 @@ use chrono::Utc;
 use serde_json::json;
 
 use super::args::{Cli, Verify};
+use super::measured::Measured;
 use super::render::{self, Done, bytes, count, plural, span};
 use super::screen;
 use crate::app::{self, App};
@@ -12,6 +13,7 @@ use crate::integrity::history::Which;
 use crate::integrity::shelf;
 use crate::integrity::verify::{self, Depth, Sample, Verdict, VerifyReport, VerifyRequest};
 use crate::model::Finding;
+use crate::report::metrics::VerifyOutcome;
 
 /// Findings of one kind, store and snapshot that are listed before the rest is counted.
 const LISTED: usize = 20;
@@ -47,7 +49,27 @@ pub async fn run(cli: &Cli, args: &Verify) -> Result<Done> {
             sink: std::sync::Arc::clone(&sink),
             now: Utc::now(),
         };
-        reports.push((name, verify::verify(&request).await?));
+        let begun = std::time::Instant::now();
+        let report = verify::verify(&request).await;
+        let measured =
+            Measured { app: &app, command: "verify", database: &name, begun, json: cli.json };
+        match report {
+            Ok(report) => {
+                let outcome = VerifyOutcome {
+                    checked_objects: report.checked_objects,
+                    checked_bytes: report.checked_bytes,
+                    findings: report.findings.len() as u64,
+                };
+                let reported = vec![(name.clone(), report)];
+                measured.keep(&Ok(done(&reported)), None, Some(outcome));
+                reports.extend(reported);
+            }
+            Err(e) => {
+                let outcome = Err(e);
+                measured.keep(&outcome, None, None);
+                return outcome;
+            }
+        }
     }
     Ok(done(&reports))
 }

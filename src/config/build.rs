@@ -5,11 +5,14 @@ use std::path::Path;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use super::build_alerts::{alerts, metrics, route};
 use super::build_channel::channel;
 use super::build_database::database;
+use super::build_drill::drill;
 use super::build_failover::{aws, failover, objectives, vars};
 use super::build_job::{jobs, runner};
 use super::build_store::store;
+use super::build_web::{intake, web};
 use super::document::Document;
 use super::lookup::Section;
 use super::references::Env;
@@ -61,8 +64,16 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     });
     let aws = named(doc, root, "aws", keys::AWS, aws);
     let channels = named(doc, root, "channel", keys::CHANNEL, channel);
+    let web = web(doc, root);
+    let intakes = named(doc, root, "intake", keys::INTAKE, intake);
+    let channel_names: Vec<_> = channels.iter().map(|c| c.name.as_str()).collect();
+    let routes = named(doc, root, "route", keys::ROUTE, |t, name| route(t, name, &channel_names));
+    let alerts = alerts(doc, root);
+    let metrics = metrics(doc, root);
     let objectives = objectives(doc, root);
     let failover = failover(doc, root, &store_names);
+    let target_names: Vec<_> = targets.iter().map(|t| t.name.as_str()).collect();
+    let drill = drill(doc, root, &target_names);
     let vars = vars(doc, root);
     for (list, what) in [(stores.is_empty(), "store"), (databases.is_empty(), "database")] {
         if list && !root.has(what) {
@@ -75,9 +86,11 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     unresolved.extend(targets.iter().flat_map(Section::unresolved));
     unresolved.extend(aws.iter().flat_map(Section::unresolved));
     unresolved.extend(channels.iter().flat_map(Section::unresolved));
+    unresolved.extend(intakes.iter().flat_map(Section::unresolved));
     let database_names: Vec<_> = databases.iter().map(|d| d.name.as_str()).collect();
     let jobs = jobs(doc, root, &database_names, &mut unresolved);
     let runner = runner(doc, root);
+    unresolved.extend(routes.iter().flat_map(Section::unresolved));
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
 
     let config = Config {
@@ -89,10 +102,16 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         targets,
         objectives,
         failover,
+        drill,
         aws,
         channels,
+        web,
+        intakes,
         jobs,
         runner,
+        routes,
+        alerts,
+        metrics,
         vars,
         signing_key,
         trusted_keys,

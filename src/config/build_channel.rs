@@ -9,6 +9,8 @@ enum Kind {
     PagerDuty,
     Email,
     Webhook,
+    DataDog,
+    Alertmanager,
 }
 
 impl Kind {
@@ -19,6 +21,8 @@ impl Kind {
             Self::PagerDuty => (&["routing_key"], &["url"]),
             Self::Email => (&["url", "from", "to"], &[]),
             Self::Webhook => (&["url"], &["secret"]),
+            Self::DataDog => (&["api_key"], &["url"]),
+            Self::Alertmanager => (&["url"], &["token"]),
         }
     }
 }
@@ -32,6 +36,8 @@ pub(super) fn channel(table: &mut Table<'_>, name: &str) -> Option<ChannelConfig
             ("pagerduty", Kind::PagerDuty),
             ("email", Kind::Email),
             ("webhook", Kind::Webhook),
+            ("datadog", Kind::DataDog),
+            ("alertmanager", Kind::Alertmanager),
         ],
     )?;
     let (must, may) = kind.keys();
@@ -59,6 +65,14 @@ pub(super) fn channel(table: &mut Table<'_>, name: &str) -> Option<ChannelConfig
             url: table.secret("url", web)?,
             secret: table.secret("secret", |_| Ok(true)),
         },
+        Kind::DataDog => ChannelKind::DataDog {
+            api_key: table.secret("api_key", |_| Ok(true))?,
+            url: table.parsed("url", build_store::endpoint).map(|at| at.value),
+        },
+        Kind::Alertmanager => ChannelKind::Alertmanager {
+            url: table.secret("url", alertmanager)?,
+            token: table.secret("token", |_| Ok(true)),
+        },
     };
     Some(ChannelConfig { name: name.to_owned(), kind })
 }
@@ -68,6 +82,19 @@ pub(super) fn web(text: &str) -> Result<bool, String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(true),
         _ => Err("must be a url such as \"https://hooks.example.com/…\"".to_owned()),
+    }
+}
+
+/// Where nobody signs in, the address is no secret.
+fn alertmanager(text: &str) -> Result<bool, String> {
+    match url::Url::parse(text) {
+        Ok(url) if url.path().contains("/api/") => {
+            Err("must be the address of the Alertmanager without `/api/…`".to_owned())
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(url.password().is_some())
+        }
+        _ => Err("must be a url such as \"https://alertmanager.example.com\"".to_owned()),
     }
 }
 

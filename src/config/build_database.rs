@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::build::conninfo;
 use super::nearest::did_you_mean;
 use super::table::Table;
-use super::{ChangeDetection, DatabaseConfig, Keep, Profile, ServerConfig, keys, units};
+use super::{
+    ChangeDetection, DatabaseConfig, Keep, Profile, ServerConfig, build_drill, keys, units,
+};
 use crate::model::RowFormat;
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// First path segments below a store's prefix that drctl uses itself (docs/format.md).
-const RESERVED: &[&str] = &["audits", "quarantine", "runs", "leases", "state", "drctl.json"];
+const RESERVED: &[&str] =
+    &["audits", "drills", "drctl.json", "leases", "quarantine", "runs", "state"];
 
 pub(super) fn database(
     table: &mut Table<'_>,
@@ -49,6 +52,7 @@ pub(super) fn database(
     let stable_types = texts(table, "stable_types");
     let pg_bin = table.path_value("pg_bin");
     let servers = servers(table);
+    let drill = build_drill::of_database(table);
 
     let mut config = DatabaseConfig::new(name, url?, stores?);
     config.jobs = jobs.and_then(|n| usize::try_from(n).ok()).unwrap_or(config.jobs);
@@ -67,6 +71,7 @@ pub(super) fn database(
     config.row_format = format.unwrap_or_default();
     config.stable_types = stable_types;
     config.servers = servers;
+    config.drill = drill;
     config.pg_bin = pg_bin;
     Some(config)
 }

@@ -9,7 +9,7 @@ use super::build::insist;
 use super::document::Document;
 use super::nearest::did_you_mean;
 use super::table::Table;
-use super::{AwsConfig, FailoverConfig, Objectives, build_store, keys};
+use super::{AwsConfig, FailoverConfig, Objectives, build_store, build_web, keys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -31,6 +31,7 @@ pub(super) fn failover(doc: &Document<'_>, root: &Table<'_>, stores: &[&str]) ->
         runbooks: doc.dir.join("runbooks"),
         store: None,
         preflight_max_age: DAY,
+        auto: None,
     };
     let Some(mut table) = root.table("failover", keys::FAILOVER) else { return config };
     if let Some(at) = table.text("runbook") {
@@ -47,6 +48,7 @@ pub(super) fn failover(doc: &Document<'_>, root: &Table<'_>, stores: &[&str]) ->
     }
     config.preflight_max_age =
         table.duration("preflight_max_age", SECOND..=365 * DAY).unwrap_or(config.preflight_max_age);
+    config.auto = build_web::auto(&table);
     insist(doc, &table);
     config
 }

@@ -37,14 +37,27 @@ pub(super) const DATABASE: &[&str] = &[
     "stable_types",
     "pg_bin",
     "server",
+    "drill",
 ];
 pub(super) const KEEP: &[&str] = &["hourly", "daily", "weekly", "monthly"];
 pub(super) const SERVER: &[&str] = &["url", "rds_instance"];
 pub(super) const TARGET: &[&str] = &["url"];
+pub(super) const DATABASE_DRILL: &[&str] = &["assert", "app"];
+pub(super) const APP: &[&str] = &["command", "url", "env", "dir", "timeout"];
+pub(super) const DRILL: &[&str] =
+    &["target", "window", "folder", "user", "pg_bin", "without_extensions", "timeout"];
 pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
-pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age"];
+pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age", "auto"];
+pub(super) const AUTO: &[&str] = &["quorum", "for", "epoch", "max_loss"];
 pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secret_access_key"];
-pub(super) const CHANNEL: &[&str] = &["kind", "url", "routing_key", "secret", "from", "to"];
+pub(super) const CHANNEL: &[&str] =
+    &["kind", "url", "routing_key", "secret", "from", "to", "api_key", "token"];
+pub(super) const ROUTE: &[&str] = &["severity", "keys", "channels"];
+pub(super) const ALERTS: &[&str] = &["remind"];
+pub(super) const METRICS: &[&str] =
+    &["textfile", "cloudwatch_namespace", "cloudwatch_region", "dogstatsd", "every"];
+pub(super) const WEB: &[&str] = &["listen", "token", "public_url", "cert", "key", "client_ca"];
+pub(super) const INTAKE: &[&str] = &["kind", "secret", "topics", "match", "runbook", "mode"];
 pub(super) const JOB: &[&str] = &[
     "name",
     "run",
@@ -70,8 +83,14 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("signing", SIGNING),
     ("objectives", OBJECTIVES),
     ("failover", FAILOVER),
+    ("drill", DRILL),
     ("aws", AWS),
     ("channel", CHANNEL),
+    ("route", ROUTE),
+    ("alerts", ALERTS),
+    ("metrics", METRICS),
+    ("web", WEB),
+    ("intake", INTAKE),
     ("job", JOB),
     ("runner", RUNNER),
     ("vars", &[]),
@@ -86,7 +105,9 @@ pub(super) fn top() -> Vec<&'static str> {
 pub(super) fn home_of(key: &str) -> Option<String> {
     let (table, _) = TABLES.iter().find(|(_, keys)| keys.contains(&key))?;
     Some(match *table {
-        "store" | "database" | "target" | "aws" | "channel" => format!("[{table}.NAME]"),
+        "store" | "database" | "target" | "aws" | "channel" | "intake" | "route" => {
+            format!("[{table}.NAME]")
+        }
         "job" => "[[job]]".to_owned(),
         _ => format!("[{table}]"),
     })

@@ -2,7 +2,8 @@
 
 use super::nearest::did_you_mean;
 use super::{
-    AwsConfig, ChannelConfig, Config, DatabaseConfig, StoreConfig, TargetConfig, Unresolved,
+    AwsConfig, ChannelConfig, Config, DatabaseConfig, IntakeConfig, RouteConfig, StoreConfig,
+    TargetConfig, Unresolved,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -68,6 +69,26 @@ impl Config {
     /// The channel of that name; errors as for `database`.
     pub fn channel(&self, name: &str) -> Result<&ChannelConfig> {
         self.find(&self.channels, "channel", name)
+    }
+
+    /// The names of all intakes in the order of the file.
+    pub fn intake_names(&self) -> impl Iterator<Item = &str> {
+        self.intakes.iter().map(|s| s.name.as_str())
+    }
+
+    /// The intake of that name; errors as for `database`.
+    pub fn intake(&self, name: &str) -> Result<&IntakeConfig> {
+        self.find(&self.intakes, "intake", name)
+    }
+
+    /// The names of all routes in the order of the file.
+    pub fn route_names(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|s| s.name.as_str())
+    }
+
+    /// The route of that name; errors as for `database`.
+    pub fn route(&self, name: &str) -> Result<&RouteConfig> {
+        self.find(&self.routes, "route", name)
     }
 
     /// How to reach AWS in a region, or `global`; without a table of that name: as AWS itself says.

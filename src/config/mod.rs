@@ -1,11 +1,14 @@
 //! The configuration: what it means once loaded and checked.
 
 mod build;
+mod build_alerts;
 mod build_channel;
 mod build_database;
+mod build_drill;
 mod build_failover;
 mod build_job;
 mod build_store;
+mod build_web;
 mod crosscheck;
 pub(crate) mod document;
 mod job;
@@ -22,6 +25,7 @@ pub(crate) mod table;
 mod template;
 mod units;
 mod values;
+mod web;
 
 pub use job::{CatchUp, JobConfig, On, RunnerConfig};
 pub(crate) use nearest::did_you_mean;
@@ -29,11 +33,13 @@ pub use nearest::nearest;
 pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
-    AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config, DatabaseConfig, FailoverConfig,
-    Keep, Objectives, Profile, Regions, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
+    AlertsConfig, AppConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config,
+    DatabaseConfig, DatabaseDrill, DrillConfig, FailoverConfig, Keep, MetricsConfig, Objectives,
+    Profile, Regions, RouteConfig, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
     Unresolved,
 };
 pub use template::{Form, template, write_new};
+pub use web::{AutoPolicy, IntakeConfig, IntakeKind, WebConfig, WebTls};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use url::{Url, form_urlencoded};
 
-use super::{ChannelKind, Config, Secret};
+use super::{ChannelKind, Config, IntakeKind, Secret};
 
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
@@ -39,11 +39,25 @@ impl Redaction {
         for channel in config.channels.iter().filter_map(|s| s.value.as_ref().ok()) {
             match &channel.kind {
                 ChannelKind::Slack { url } | ChannelKind::Email { url, .. } => whole(url),
+                ChannelKind::DataDog { api_key, .. } => whole(api_key),
+                ChannelKind::Alertmanager { url, token } => {
+                    whole(url);
+                    token.iter().for_each(&mut whole);
+                }
                 ChannelKind::PagerDuty { routing_key, .. } => whole(routing_key),
                 ChannelKind::Webhook { url, secret } => {
                     whole(url);
                     secret.iter().for_each(&mut whole);
                 }
+            }
+        }
+        config.web.iter().filter_map(|web| web.token.as_ref()).for_each(&mut whole);
+        for intake in config.intakes.iter().filter_map(|s| s.value.as_ref().ok()) {
+            match &intake.from {
+                IntakeKind::Alertmanager { secret } | IntakeKind::PagerDuty { secret } => {
+                    whole(secret);
+                }
+                IntakeKind::Sns { .. } => {}
             }
         }
         config.jobs.iter().filter_map(|job| job.heartbeat.as_ref()).for_each(&mut whole);

@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::RowFormat;
+use crate::model::{RowFormat, Severity};
 
 use super::Secret;
 use super::job::{JobConfig, RunnerConfig};
 use super::lookup::Section;
+use super::web::{AutoPolicy, IntakeConfig, WebConfig};
 
 /// A whole checked configuration. Stores, databases and targets are reached by name, since one
 /// whose references are not resolved exists, and must be missed loudly.
@@ -23,11 +24,18 @@ pub struct Config {
     pub(super) targets: Vec<Section<TargetConfig>>,
     pub objectives: Objectives,
     pub failover: FailoverConfig,
+    pub drill: DrillConfig,
     pub(super) aws: Vec<Section<AwsConfig>>,
     pub(super) channels: Vec<Section<ChannelConfig>>,
+    /// None: nothing is served.
+    pub web: Option<WebConfig>,
+    pub(super) intakes: Vec<Section<IntakeConfig>>,
     /// In the order of the file.
     pub jobs: Vec<JobConfig>,
     pub runner: RunnerConfig,
+    pub(super) routes: Vec<Section<RouteConfig>>,
+    pub alerts: AlertsConfig,
+    pub metrics: MetricsConfig,
     /// What runbooks reach as `${vars.NAME}`: strings, numbers, truth values and arrays of strings.
     pub vars: BTreeMap<String, serde_json::Value>,
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
@@ -194,6 +202,8 @@ pub struct DatabaseConfig {
     pub pg_bin: Option<PathBuf>,
     /// The database's servers by region, for status and failover; empty where none are configured.
     pub servers: BTreeMap<String, ServerConfig>,
+    /// What drills ask of the restored database besides what they always do.
+    pub drill: DatabaseDrill,
 }
 
 impl DatabaseConfig {
@@ -220,6 +230,62 @@ impl DatabaseConfig {
             stable_types: Vec::new(),
             pg_bin: None,
             servers: BTreeMap::new(),
+            drill: DatabaseDrill::default(),
+        }
+    }
+}
+
+/// `[database.NAME.drill]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatabaseDrill {
+    /// Statements by name, in the order of the file; each gives one row that is true.
+    pub assertions: Vec<(String, String)>,
+    pub app: Option<AppConfig>,
+}
+
+/// An application that a drill starts on the restored database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppConfig {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Answers with a status from 200 to 299 once the application serves.
+    pub url: String,
+    pub env: BTreeMap<String, String>,
+    /// The folder to run in. Default: that of the configuration.
+    pub dir: PathBuf,
+    /// How long it may take to serve. Default 1 minute.
+    pub timeout: Duration,
+}
+
+/// How drills work.
+#[derive(Debug, Clone)]
+pub struct DrillConfig {
+    /// The target on whose server drills restore; none: a server that drctl starts itself.
+    pub target: Option<String>,
+    /// How old a snapshot that a drill chooses may be. Default 30 days.
+    pub window: Duration,
+    /// Where drctl's own server has its files; none: the system's temporary folder.
+    pub folder: Option<PathBuf>,
+    /// The user that drctl's own server runs as where drctl runs as root. Default `postgres`.
+    pub user: String,
+    /// The folder of `postgres` and `initdb`; none: PATH and the usual places.
+    pub pg_bin: Option<PathBuf>,
+    /// Extensions that the scratch server need not have, besides those known to hold no data.
+    pub without_extensions: Vec<String>,
+    /// A drill that takes longer has failed. Default 4 hours.
+    pub timeout: Duration,
+}
+
+impl Default for DrillConfig {
+    fn default() -> Self {
+        Self {
+            target: None,
+            window: Duration::from_hours(30 * 24),
+            folder: None,
+            user: "postgres".to_owned(),
+            pg_bin: None,
+            without_extensions: Vec::new(),
+            timeout: Duration::from_hours(4),
         }
     }
 }
@@ -269,6 +335,8 @@ pub struct FailoverConfig {
     pub store: Option<String>,
     /// A run refuses a preflight that is older. Default 24 hours.
     pub preflight_max_age: Duration,
+    /// None: drctl never begins a failover by itself.
+    pub auto: Option<AutoPolicy>,
 }
 
 /// How to reach AWS in one region, or, as `global`, its global services such as Route 53.
@@ -302,4 +370,74 @@ pub enum ChannelKind {
     Email { url: Secret, from: String, to: Vec<String> },
     /// JSON by POST; with `secret`, signed with HMAC-SHA-256.
     Webhook { url: Secret, secret: Option<Secret> },
+    /// Events of DataDog; `url` replaces the address of its Events API.
+    DataDog { api_key: Secret, url: Option<String> },
+    /// The Alertmanager at `url`, without `/api/v2/…`; `token` goes as a bearer token.
+    Alertmanager { url: Secret, token: Option<Secret> },
+}
+
+impl ChannelKind {
+    /// The word for it, in the configuration and as the end of `notify.…`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Slack { .. } => "slack",
+            Self::PagerDuty { .. } => "pagerduty",
+            Self::Email { .. } => "email",
+            Self::Webhook { .. } => "webhook",
+            Self::DataDog { .. } => "datadog",
+            Self::Alertmanager { .. } => "alertmanager",
+        }
+    }
+}
+
+/// Which alerts go to which channels.
+#[derive(Debug, Clone)]
+pub struct RouteConfig {
+    pub name: String,
+    /// Alerts of these; empty: of any.
+    pub severity: Vec<Severity>,
+    /// Patterns (`*` and `?`) of keys of alerts; empty: any.
+    pub keys: Vec<String>,
+    /// Names of channels. Empty: nobody, which is said by leaving them out on purpose.
+    pub channels: Vec<String>,
+}
+
+/// How alerts are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertsConfig {
+    /// Between two reminders of a trouble that lasts and that nobody has taken on. Default 4 hours.
+    pub remind: Duration,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self { remind: Duration::from_hours(4) }
+    }
+}
+
+/// Where metrics go, besides `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// For the textfile collector of node_exporter.
+    pub textfile: Option<PathBuf>,
+    /// The namespace in CloudWatch; none: nothing goes there.
+    pub cloudwatch_namespace: Option<String>,
+    /// Default: the standby region, which must be there when it matters; else the primary.
+    pub cloudwatch_region: Option<String>,
+    /// `host:port` of a DogStatsD agent.
+    pub dogstatsd: Option<String>,
+    /// How often the runner sends them. Default 1 minute.
+    pub every: Duration,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            textfile: None,
+            cloudwatch_namespace: None,
+            cloudwatch_region: None,
+            dogstatsd: None,
+            every: Duration::from_mins(1),
+        }
+    }
 }

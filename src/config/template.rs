@@ -179,6 +179,14 @@ stores = ["east", "west"]
 # [database.@NAME@.server.us-west-2]
 # url = "${ADMIN_URL_WEST}"
 
+# What drills ask of the restored database: statements that must give true, and an application that
+# must serve (default: neither).
+# [database.@NAME@.drill.assert]
+# some_rows = "SELECT count(*) > 0 FROM pets"
+# [database.@NAME@.drill.app]
+# command = ["./app", "--port", "8080"]
+# url = "http://127.0.0.1:8080/health"
+
 # A place to restore to, for `drctl restore @NAME@ --to scratch`.
 # [target.scratch]
 # url = "${SCRATCH_DATABASE_URL}"
@@ -202,6 +210,24 @@ stores = ["east", "west"]
 # store = "west"
 # A run refuses to start on a preflight older than this (default: "24h").
 # preflight_max_age = "24h"
+# Let drctl begin that runbook by itself, only when all of this holds (default: never).
+# auto = { quorum = 2, for = "3min", epoch = 0, max_loss = "30s" }
+
+# [drill]
+# The target on whose server drills restore (default: a server that drctl starts itself).
+# target = "scratch"
+# How old a snapshot that a drill chooses may be (default: "30d").
+# window = "30d"
+# Where drctl's own server has its files (default: the system's temporary folder).
+# folder = "/var/tmp"
+# The user that it runs as where drctl runs as root (default: "postgres").
+# user = "postgres"
+# The folder of postgres and initdb (default: PATH and the usual places).
+# pg_bin = "/usr/lib/postgresql/17/bin"
+# Extensions that the scratch server need not have (default: those known to hold no data).
+# without_extensions = ["pg_cron"]
+# A drill that takes longer has failed (default: "4h").
+# timeout = "4h"
 
 # How to reach AWS in a region, or, as [aws.global], Route 53; only where the usual chain of
 # credentials does not do.
@@ -227,6 +253,59 @@ stores = ["east", "west"]
 # kind = "webhook"
 # url = "${WEBHOOK_URL}"
 # secret = "${WEBHOOK_SECRET}"
+
+# [channel.events]
+# kind = "datadog"
+# api_key = "${DATADOG_API_KEY}"
+# [channel.cluster]
+# kind = "alertmanager"
+# url = "https://alertmanager.example.com"
+# token = "${ALERTMANAGER_TOKEN}"
+
+# Which alerts go to which channels (default: all alerts to all channels). Every route that fits
+# counts; an alert that fits none goes to all channels.
+# [route.page]
+# severity = ["critical"]
+# channels = ["oncall", "team", "mail"]
+# [route.rest]
+# severity = ["info", "warning"]
+# keys = ["*"]
+# channels = ["team"]
+
+# [alerts]
+# Between reminders of a trouble that lasts and that nobody has taken on (default: "4h").
+# remind = "4h"
+
+# Where metrics go, besides the runner's /metrics (default: nowhere).
+# [metrics]
+# textfile = "/var/lib/node_exporter/textfile_collector/drctl.prom"
+# cloudwatch_namespace = "drctl"
+# cloudwatch_region = "us-west-2"
+# dogstatsd = "127.0.0.1:8125"
+# every = "1min"
+
+# A page for people, metrics, and the intake of alerts, served by `drctl runner` and `drctl web`
+# (default: nothing is served). Beyond loopback it needs a token or certificates.
+# [web]
+# listen = "127.0.0.1:8440"
+# token = "${DRCTL_WEB_TOKEN}"
+# public_url = "https://dr.example.com"
+# cert = "/etc/drctl/web.crt"
+# key = "/etc/drctl/web.key"
+# client_ca = "/etc/drctl/readers.crt"
+
+# Alerts that open an incident and have a failover prepared, taken in at /intake/NAME.
+# [intake.alertmanager]
+# kind = "alertmanager"
+# secret = "${ALERTMANAGER_TOKEN}"
+# match = { alertname = "PrimaryDown", severity = "critical" }
+# The runbook, and whether the primary is taken for lost (default: as `drctl failover`, "forced").
+# runbook = "region-failover"
+# mode = "forced"
+# [intake.cloudwatch]
+# kind = "sns"
+# topics = ["arn:aws:sns:us-west-2:111122223333:dr-alarms"]
+# match = { alarm = "petforce-*-down" }
 
 # What `drctl runner` does by itself, and when: "hourly", or five fields of cron in a time zone. A
 # snapshot is as old as the moment that it shows: to stay within an objective of 1 h, take one every
@@ -326,10 +405,8 @@ mod tests {
                     table => vec![table],
                 };
                 for (key, value) in each.iter().flat_map(|t| t.as_table().unwrap()) {
-                    match value.as_table() {
-                        Some(named) => found.extend(named.keys()),
-                        None => _ = found.insert(key),
-                    }
+                    found.insert(key);
+                    found.extend(value.as_table().into_iter().flat_map(|named| named.keys()));
                 }
                 for key in *keys {
                     assert!(found.contains(&(*key).to_owned()), "{form:?}: [{table}] {key}");

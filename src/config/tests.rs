@@ -146,7 +146,7 @@ trusted_keys = []
     );
     insta::assert_snapshot!(text, @r#"
     drctl.toml has 28 problems:
-    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, objectives, failover, aws, channel, job, runner, vars
+    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, objectives, failover, drill, aws, channel, route, alerts, metrics, web, intake, job, runner, vars
     drctl.toml:4: `name`: must be 1 to 63 ASCII letters, digits, `-`, `_` and `.`
     drctl.toml:7: `standby` is the same region as `primary`
     drctl.toml:10: unknown key `regoin` in [store.east]; did you mean `region`?
@@ -399,6 +399,7 @@ fn the_documentation_has_every_key_and_no_other() {
     }
     assert_eq!(documented("### keep"), keys::KEEP);
     assert_eq!(documented("### server"), keys::SERVER);
+    assert_eq!(documented("### auto"), keys::AUTO);
 }
 
 #[test]
@@ -462,4 +463,66 @@ fn mistakes_in_what_failover_needs_are_told() {
     assert!(aws.contains("needs `secret_access_key`"), "{aws}");
     let server = refused("[database.petforce.server.us-east-1]\nrds_instance = \"x\"\n");
     assert!(server.contains("lacks `url`"), "{server}");
+}
+
+#[test]
+fn what_is_served_and_taken_in_is_read() {
+    let more = r#"
+[failover]
+auto = { quorum = 2, for = "3min", epoch = 4, max_loss = "30s" }
+[web]
+listen = "[::]:9000"
+token = "0123456789abcdef01234567"
+cert = "web.crt"
+key = "web.key"
+[intake.prom]
+kind = "alertmanager"
+secret = "0123456789abcdef01234567"
+match = { alertname = "PrimaryDown" }
+[intake.aws]
+kind = "sns"
+topics = ["arn:aws:sns:us-west-2:111122223333:dr-alarms"]
+match = { alarm = "petforce-*" }
+mode = "graceful"
+"#;
+    let config = parse(&format!("{GOOD}{more}")).unwrap();
+    let web = config.web.as_ref().unwrap();
+    assert_eq!(web.listen.port(), 9000);
+    assert_eq!(web.tls.as_ref().unwrap().cert, Path::new("./web.crt"));
+    let auto = config.failover.auto.as_ref().unwrap();
+    assert_eq!((auto.quorum, auto.held_for.as_secs(), auto.epoch), (2, 180, 4));
+    assert_eq!(config.intake_names().collect::<Vec<_>>(), ["prom", "aws"]);
+    let aws = config.intake("aws").unwrap();
+    assert_eq!((aws.from.as_str(), aws.forced), ("sns", false));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    assert!(parse(GOOD).unwrap().failover.auto.is_none());
+}
+
+#[test]
+fn mistakes_in_what_is_served_and_taken_in_are_told() {
+    for (more, why) in [
+        ("[web]\ntoken = \"short\"", "at least 24"),
+        ("[web]\nlisten = \"8440\"", "an address and a port"),
+        ("[web]\nkey = \"x\"", "`key` needs `cert`"),
+        ("[web]\nclient_ca = \"x\"", "`client_ca` needs `cert` and `key`"),
+        ("[intake.a]\nkind = \"sns\"\nmatch = { a = \"b\" }", "lacks `topics`"),
+        ("[intake.a]\nkind = \"pagerduty\"\nmatch = { a = \"b\" }", "lacks `secret`"),
+        (
+            "[intake.a]\nkind = \"sns\"\ntopics = [\"arn:aws:sqs:x:1:y\"]\nmatch = { a = \"b\" }",
+            "is not the ARN of an SNS topic",
+        ),
+        (
+            "[intake.a]\nkind = \"alertmanager\"\nsecret = \"0123456789abcdef01234567\"\nmatch = {}",
+            "every alert would count",
+        ),
+        ("[failover]\nauto = { quorum = 2 }", "lacks `epoch`"),
+        (
+            "[failover]\nauto = { quorum = 0, for = \"1s\", epoch = 0, max_loss = \"1s\" }",
+            "`quorum`",
+        ),
+    ] {
+        let text = refusal(&format!("{GOOD}\n{more}\n"));
+        assert!(text.contains(why), "{why}: {text}");
+    }
 }

@@ -109,6 +109,9 @@ pub struct GenerationId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(String);
 
+/// One drill: `d20261122T134512Z-3f9a1c`. Ids sort by time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DrillId(String);
 /// One audit: `a20261122T134512Z-3f9a1c`. Ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AuditId(String);
@@ -117,6 +120,7 @@ id!(SnapshotId, "", "snapshot", "20261122T134512Z-3f9a1c");
 id!(GenerationId, "g", "generation", "g20261122T134512Z-3f9a1c");
 id!(AuditId, "a", "audit", "a20261122T134512Z-3f9a1c");
 id!(RunId, "r", "run", "r20261122T134512Z-3f9a1c");
+id!(DrillId, "d", "drill", "d20261122T134512Z-3f9a1c");
 
 #[cfg(test)]
 mod tests {

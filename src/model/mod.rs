@@ -9,6 +9,7 @@ mod job;
 mod learned;
 mod lsn;
 mod manifest;
+mod metric;
 mod part;
 mod span;
 
@@ -16,7 +17,7 @@ pub use alert::{Alert, AlertSink, Severity};
 pub use digest::{Digest, DigestError, RowDigest};
 pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};
-pub use ids::{AuditId, GenerationId, IdError, RunId, SnapshotId, is_name};
+pub use ids::{AuditId, DrillId, GenerationId, IdError, RunId, SnapshotId, is_name};
 pub use job::{JobKind, Verdict};
 pub use learned::Learned;
 pub use lsn::{Lsn, LsnError};
@@ -24,6 +25,7 @@ pub use manifest::{
     Extension, LargeObjects, LeftOut, Manifest, MaterializedView, Role, RowFormat, SchemaArchive,
     Sequence, Source, Table, TableName, Totals,
 };
+pub use metric::{Family, Sample, Unit};
 pub use part::{BasePart, Part, PartList, PartName};
 pub use span::Span;
 

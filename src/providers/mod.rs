@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod command;
 mod counting;
 pub mod dns;
+pub mod dogstatsd;
 pub mod epoch;
 pub mod http;
 pub mod human;

@@ -14,7 +14,8 @@ use self::verdict::{Seen, Verdict, Vote, judge};
 use super::catalogue::ActionKind;
 use super::postgres::Server;
 use super::{
-    Action, Applied, Check, Context, Description, Failure, Leaning, Mode, Observed, Plane, Standing,
+    Action, Applied, Check, Context, Description, Failure, Leaning, Mode, Observed, Plane,
+    Standing, dns,
 };
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -50,6 +51,9 @@ pub struct With {
     /// read like `health`.
     #[serde(default)]
     pub witnesses: Vec<String>,
+    /// The DNS server (address, with a port where it is not 53) that is asked for the hosts of these.
+    /// Default: `system`, as this machine does.
+    pub resolver: Option<String>,
     /// How many vantage points must see it down; default: more than half.
     pub need: Option<usize>,
     /// Over how long they look, three times; default 1s.
@@ -72,8 +76,11 @@ impl Quorum {
         let given = with.standby.as_deref();
         let standby = Server::other(config, &with.database, &with.region, given)?;
         let mut vantages = vec![Vantage::Sql(primary.clone()), Vantage::Standby(standby)];
+        let resolver = with.resolver.as_deref().map_or(Ok(None), dns::resolver).map_err(|why| {
+            Error::new(Kind::Usage, "read the arguments of `probe.quorum`").caused_by(why)
+        })?;
         for url in with.health.iter().chain(&with.witnesses) {
-            vantages.push(Vantage::http(url)?);
+            vantages.push(Vantage::http(url, resolver)?);
         }
         let need = with.need.unwrap_or(vantages.len() / 2 + 1);
         if need == 0 || need > vantages.len() {
@@ -97,7 +104,7 @@ impl Quorum {
             let limit = self.limit.min(cx.left());
             // What the standby heard before says that the primary was alive then.
             let fresh = began.elapsed();
-            let looks = self.vantages.iter().map(|v| v.look(&cx.world.http, limit, fresh));
+            let looks = self.vantages.iter().map(|v| v.look(cx.world, limit, fresh));
             let looks: Vec<Look> = futures_util::future::join_all(looks).await;
             for (seen, look) in seen.iter_mut().zip(looks) {
                 seen.add(look);
@@ -151,7 +158,7 @@ impl Action for Quorum {
 
     async fn preflight(&self, cx: &Context<'_>) -> Vec<Check> {
         let limit = self.limit.min(cx.left());
-        let looks = self.vantages.iter().map(|v| v.look(&cx.world.http, limit, KEEPALIVE));
+        let looks = self.vantages.iter().map(|v| v.look(cx.world, limit, KEEPALIVE));
         let looks = futures_util::future::join_all(looks).await;
         let checks = self.vantages.iter().zip(looks).map(|(vantage, look)| {
             let what = format!("vantage point {}", vantage.label());

@@ -70,6 +70,11 @@ impl World {
     }
 }
 
+/// A client for HTTP requests where there is no world, like `World::http`.
+pub(super) fn plain_http() -> Result<reqwest::Client> {
+    finish(client(&trusting(&authorities_of_this_machine())?))
+}
+
 /// The provider is given explicitly, so that nothing depends on a process-wide default.
 fn client(tls: &rustls::ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
@@ -89,11 +94,16 @@ pub(super) fn machine_client() -> Result<reqwest::Client> {
 }
 
 /// Those that can be read: bundles carry certificates that nobody needs and that rustls cannot read.
-fn authorities_of_this_machine() -> Vec<CertificateDer<'static>> {
+pub(super) fn authorities_of_this_machine() -> Vec<CertificateDer<'static>> {
     let certs = rustls_native_certs::load_native_certs().certs;
     let readable =
         |cert: &CertificateDer<'static>| RootCertStore::empty().add(cert.clone()).is_ok();
     certs.into_iter().filter(readable).collect()
+}
+
+/// A client like `World`'s, for who needs no world.
+pub(super) fn http_client(authorities: &[CertificateDer<'static>]) -> Result<reqwest::Client> {
+    finish(client(&trusting(authorities)?))
 }
 
 /// Without any authority it still speaks to those that need none, so only what it then asks for fails.

@@ -11,6 +11,8 @@ use crate::providers::{ExpectedLoss, Facts};
 pub struct Amount {
     pub seconds: Option<f64>,
     pub bytes: Option<u64>,
+    /// Committed on the old primary and nowhere else; known once it can be asked.
+    pub transactions: Option<u64>,
     /// How it is known, or why it is not.
     pub basis: Option<String>,
 }
@@ -30,6 +32,11 @@ pub struct Loss {
 impl Amount {
     pub fn in_words(&self) -> String {
         let mut pieces = Vec::new();
+        match self.transactions {
+            Some(1) => pieces.push("1 transaction".to_owned()),
+            Some(count) if count > 1 => pieces.push(format!("{count} transactions")),
+            _ => {}
+        }
         match self.seconds {
             Some(seconds) if seconds > 0.0 => {
                 pieces.push(format!("{} of writes", words::span(seconds)));
@@ -56,6 +63,7 @@ pub(super) fn of<'f>(expected: &[ExpectedLoss], all: impl Iterator<Item = &'f Fa
     let amount_of = |e: &ExpectedLoss| Amount {
         seconds: e.prediction.seconds,
         bytes: e.prediction.bytes,
+        transactions: None,
         basis: Some(e.prediction.basis.clone()),
     };
     let confirmed = expected.iter().map(|e| Loss {
@@ -74,6 +82,9 @@ pub(super) fn of<'f>(expected: &[ExpectedLoss], all: impl Iterator<Item = &'f Fa
             amount.bytes = Some(exactly);
             amount.basis = Some("read from the old primary when it came back".to_owned());
         }
+        if let Some(lost) = facts.get("lost_transactions").and_then(Value::as_u64) {
+            measured.get_or_insert_default().transactions = Some(lost);
+        }
         if predicted.is_none() && measured.is_none() {
             continue;
         }
@@ -88,6 +99,7 @@ pub(super) fn of<'f>(expected: &[ExpectedLoss], all: impl Iterator<Item = &'f Fa
             (Some(new), Some(old)) => Some(Amount {
                 seconds: new.seconds.or(old.seconds),
                 bytes: new.bytes.or(old.bytes),
+                transactions: new.transactions.or(old.transactions),
                 basis: new.basis.or(old.basis),
             }),
             (new, old) => new.or(old),
@@ -103,6 +115,7 @@ fn amount(facts: &Facts, seconds: &str, bytes: &str, basis: &str) -> Option<Amou
     Some(Amount {
         seconds: facts.get(seconds).and_then(Value::as_f64),
         bytes: facts.get(bytes).and_then(Value::as_u64),
+        transactions: None,
         basis: facts.get(basis).and_then(Value::as_str).map(str::to_owned),
     })
 }
@@ -119,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_never_nought() {
-        let known = |seconds, bytes| Amount { seconds, bytes, basis: None }.in_words();
+        let known = |seconds, bytes| Amount { seconds, bytes, ..Amount::default() }.in_words();
         assert_eq!(known(None, None), "UNKNOWN");
         assert_eq!(known(Some(0.0), Some(0)), "none");
         assert_eq!(known(None, Some(0)), "0 bytes of WAL; of what time is unknown");
@@ -127,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_that_came_back_knows_the_bytes_exactly() {
+    fn a_primary_that_came_back_knows_what_only_it_has() {
         let all = [
             facts(json!({"database": "p", "predicted_seconds": 3.0, "predicted_bytes": "unknown"})),
             facts(json!({"database": "p", "lost_seconds": 2.0, "lost_bytes": "unknown"})),
-            facts(json!({"database": "p", "lost_bytes_exactly": 4096})),
+            facts(json!({"database": "p", "lost_bytes_exactly": 4096, "lost_transactions": 7})),
             facts(json!({"rows": 3})),
         ];
         let losses = of(&[], all.iter());
@@ -140,5 +153,6 @@ mod tests {
         assert_eq!((predicted.seconds, predicted.bytes), (Some(3.0), None));
         let measured = losses[0].measured.clone().unwrap();
         assert_eq!((measured.seconds, measured.bytes), (Some(2.0), Some(4096)));
+        assert_eq!(measured.in_words(), "7 transactions, 2.0 s of writes, 4.0 KiB of WAL");
     }
 }

@@ -30,7 +30,7 @@ fn step(id: &str, uses: &str, effect: &str, needs: &[&str], seconds: u64) -> Pla
     }
 }
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let mut tell = step("tell", "notify.all", "tell everybody", &["swap"], 15);
     tell.on_failure = OnFailure::Continue;
     let mut quarantine =
@@ -64,7 +64,7 @@ pub(super) fn plan() -> Plan {
     }
 }
 
-pub(super) fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<Entry> {
     let run = RunFacts {
         id: "20260921T142640Z-3f9a1c".to_owned(),
         runbook: "region-failover".to_owned(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::drill::account::Outcome;
 pub use crate::model::Learned;
 use crate::model::SnapshotId;
 use crate::postgres::replication::Replication;
@@ -30,6 +31,8 @@ pub struct Status {
     /// The last preflight of the runbook that `drctl failover` means.
     pub preflight: Learned<Option<Preflight>>,
     pub runbook: String,
+    /// The last drill that ended.
+    pub drill: Learned<Option<LastDrill>>,
     pub open_runs: Learned<Vec<OpenRun>>,
     /// Of all stores that could be asked.
     pub leases: Vec<LeaseLine>,
@@ -86,6 +89,17 @@ pub struct Preflight {
     pub not_ready: usize,
     pub warnings: usize,
     pub unproven: usize,
+}
+
+/// A drill as its report tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastDrill {
+    pub id: String,
+    pub at: DateTime<Utc>,
+    /// "restore petforce".
+    pub what: String,
+    pub outcome: Outcome,
+    pub recovery_seconds: Option<f64>,
 }
 
 /// A run that somebody should go on with.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::runbook::record::Ending;
 
 /// `0.4 s`, `38 s`, `2 min 5 s`.
-pub(super) fn span(seconds: f64) -> String {
+pub fn span(seconds: f64) -> String {
     if seconds < 9.95 {
         return format!("{:.1} s", seconds.max(0.0));
     }
@@ -20,7 +20,7 @@ pub(super) fn span(seconds: f64) -> String {
 }
 
 /// `1.4 MiB`.
-pub(super) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["bytes", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
@@ -32,12 +32,12 @@ pub(super) fn bytes(count: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-pub(super) fn moment(at: DateTime<Utc>) -> String {
+pub fn moment(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// How it ended, in one sentence.
-pub(super) fn ending(ending: Option<Ending>) -> &'static str {
+pub fn ending(ending: Option<Ending>) -> &'static str {
     match ending {
         Some(Ending::Succeeded) => "Done: every step ended well",
         Some(Ending::SucceededWithFailures) => {

@@ -36,8 +36,8 @@ use crate::model::{Event, Level, Table, TableName};
 
 pub use self::proof::prove;
 pub use self::request::{
-    Course, Difference, ExtensionGap, PlannedTable, Proof, Refusal, RestorePlan, RestoreRequest,
-    Restored, Roles, Skipped,
+    Allow, Course, Difference, ExtensionGap, PlannedTable, Proof, Refusal, RestorePlan,
+    RestoreRequest, Restored, Roles, Skipped,
 };
 
 /// Memory that index builds may take, all of them together.
@@ -68,14 +68,15 @@ pub async fn restore(request: &RestoreRequest) -> Result<Restored> {
 }
 
 async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Restored> {
-    let Prepared { plan, target, archive, objects, with_tablespaces, there } = prepared;
+    let Prepared { plan, target, archive, objects, with_tablespaces, there, passed_over, lost } =
+        prepared;
     let manifest = &request.manifest;
     let everything = request.tables.is_empty();
     let mut phases = Phases::new(request);
-    let mut skipped = Vec::new();
+    let mut skipped = passed_over;
 
     phases.begin("part lists");
-    let chosen = chosen_tables(request, &archive);
+    let chosen = chosen_tables(request, &archive, &lost);
     let sequences = chosen_sequences(request, &archive);
     let loads = table_loads(&chosen, &objects, &archive, &there).await?;
     announce(request, &chosen);
@@ -90,7 +91,8 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     // Only a database that was there before can have been prepared by a provider.
     let provider = request.profile.filter(|_| plan.course == Course::InPlace);
     let skip_roles = (request.roles == Roles::Skip).then_some(plan.missing_roles.as_slice());
-    let place = Place::begin(target, manifest).await?;
+    let (place, locale) = Place::begin(target, manifest, request.allow.locale).await?;
+    skipped.extend(locale);
     let mut unfinished = Unfinished { sink: &request.sink, remains: Some(place.remains()) };
     let step = async |name: &str, stage: Stage, section: Option<&str>, jobs: usize| {
         let run = Run {
@@ -146,6 +148,8 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
             proof: proof.clone(),
             phases: phases.done,
             skipped,
+            made_roles: made_roles.unwrap_or_default().to_vec(),
+            target_version: plan.target_version.clone(),
             advice,
         };
     if proof != Proof::Equal {

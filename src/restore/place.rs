@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::request::Course;
+use super::request::{Course, Skipped};
 use super::target::{self, Target};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Manifest, SnapshotId, Source};
@@ -53,11 +53,17 @@ pub async fn mark(session: &Session) -> Result<Option<String>> {
 }
 
 impl Place {
-    /// Makes or marks the database. From here on the target is changed.
-    pub async fn begin(target: Target, manifest: &Manifest) -> Result<Self> {
+    /// Makes or marks the database. From here on the target is changed. With `any_locale`, one that
+    /// lacks the source's locale gets `C`, which is told.
+    pub async fn begin(
+        target: Target,
+        manifest: &Manifest,
+        any_locale: bool,
+    ) -> Result<(Self, Option<Skipped>)> {
         let Target { session: admin, wanted, course, .. } = target;
         let snapshot = manifest.id.clone();
         only_one(&admin, wanted.database()).await?;
+        let mut passed_over = None;
         let info = match course {
             Course::InPlace => {
                 let note = format!("restore of snapshot {snapshot} under way or interrupted");
@@ -73,11 +79,12 @@ impl Place {
             }
             Course::Create | Course::Replace => {
                 let name = ending(wanted.database(), RESTORING);
-                create(&admin, &name, wanted.database(), manifest).await?;
+                passed_over =
+                    create(&admin, &name, wanted.database(), manifest, any_locale).await?;
                 wanted.with_database(&name)
             }
         };
-        Ok(Self { admin, info, wanted, course, snapshot })
+        Ok((Self { admin, info, wanted, course, snapshot }, passed_over))
     }
 
     /// What is left if the restore ends here, for people.
@@ -238,29 +245,54 @@ async fn only_one(admin: &Session, name: &str) -> Result<()> {
 }
 
 /// Makes an empty database as the source's was, and says in its comment what it is.
-async fn create(admin: &Session, name: &str, wanted: &str, manifest: &Manifest) -> Result<()> {
+async fn create(
+    admin: &Session,
+    name: &str,
+    wanted: &str,
+    manifest: &Manifest,
+    any_locale: bool,
+) -> Result<Option<Skipped>> {
     drop_ours(admin, name).await?;
     let target_num: u32 =
         admin.row("SELECT current_setting('server_version_num')").await?.number(0)?;
-    let sql =
-        format!("CREATE DATABASE {} {}", quote::ident(name), locale(&manifest.source, target_num));
-    admin.simple(&sql).await.map_err(|e| {
-        let locale = e.one_line().contains("locale");
-        let e = e.during(format!("create the database `{name}`"));
-        match locale {
-            true => e.hint(
-                "the target lacks the source's locale: install it there, or make an empty database \
-                 with one that it has and restore into that without --create",
-            ),
-            false => e,
+    let source = &manifest.source;
+    let sql = format!("CREATE DATABASE {} {}", quote::ident(name), locale(source, target_num));
+    let made = admin.simple(&sql).await;
+    let lacking = made.as_ref().is_err_and(|e| e.one_line().contains("locale"));
+    let passed_over = match made {
+        Ok(()) => None,
+        Err(e) if lacking && any_locale => {
+            let sql = format!(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'",
+                quote::ident(name),
+                quote::literal(&source.encoding),
+            );
+            admin.simple(&sql).await.map_err(|_| e)?;
+            let name = source.locale.as_deref().unwrap_or(&source.collate);
+            Some(Skipped {
+                what: format!("locale {name} ({})", source.locale_provider),
+                reason: "the target lacks it, so text sorts by bytes there; every row is the same"
+                    .to_owned(),
+            })
         }
-    })?;
+        Err(e) => {
+            let e = e.during(format!("create the database `{name}`"));
+            return Err(match lacking {
+                true => e.hint(
+                    "the target lacks the source's locale: install it there, or make an empty \
+                     database with one that it has and restore into that without --create",
+                ),
+                false => e,
+            });
+        }
+    };
     let note = format!(
         "{OURS}restore of snapshot {} into `{wanted}` under way or interrupted; not whole",
         manifest.id
     );
     let sql = format!("COMMENT ON DATABASE {} IS {}", quote::ident(name), quote::literal(&note));
-    admin.simple(&sql).await
+    admin.simple(&sql).await?;
+    Ok(passed_over)
 }
 
 /// The options of CREATE DATABASE that give it the source's encoding and locale.

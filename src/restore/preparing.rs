@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::archive::{Archive, major_of};
 use super::objects::Objects;
-use super::request::{PlannedTable, Refusal, RestorePlan, RestoreRequest, Roles};
+use super::request::{PlannedTable, Refusal, RestorePlan, RestoreRequest, Roles, Skipped};
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Extension, Manifest, Sequence, Table, TableName};
@@ -21,6 +21,10 @@ pub struct Prepared {
     pub with_tablespaces: bool,
     /// Tables to load that the provider has made already.
     pub there: BTreeSet<TableName>,
+    /// Differences that the request allows.
+    pub passed_over: Vec<Skipped>,
+    /// Tables of extensions that are passed over.
+    pub lost: Vec<TableName>,
 }
 
 pub async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
@@ -71,6 +75,20 @@ pub async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         .unwrap_or_default();
     let mut extensions = target.extension_gaps(manifest);
     extensions.retain(|gap| !names.contains(&gap.name.as_str()));
+    let mut passed_over = Vec::new();
+    extensions.retain(|gap| {
+        let allowed = gap.available.is_none() && request.allow.extensions.contains(&gap.name);
+        if allowed {
+            archive.contents.without_extensions(&[&gap.name]);
+            passed_over.push(Skipped {
+                what: format!("extension {} {}", gap.name, gap.version),
+                reason: "the target does not have it, and it is on the list of those that it \
+                         need not have"
+                    .to_owned(),
+            });
+        }
+        !allowed
+    });
     let lacking: Vec<&str> =
         extensions.iter().filter(|e| e.available.is_none()).map(|e| e.name.as_str()).collect();
     if !lacking.is_empty() && request.tables.is_empty() {
@@ -88,7 +106,17 @@ pub async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
             ));
         }
     }
-    let chosen = chosen_tables(request, &archive);
+    let lost = match passed_over.is_empty() {
+        true => Vec::new(),
+        false => without_a_home(manifest, &archive, &target),
+    };
+    for name in &lost {
+        passed_over.push(Skipped {
+            what: format!("rows of {name}"),
+            reason: "it is the configuration of an extension that is passed over".to_owned(),
+        });
+    }
+    let chosen = chosen_tables(request, &archive, &lost);
     let mut tables: Vec<PlannedTable> = chosen
         .iter()
         .map(|t| PlannedTable { name: t.name.clone(), rows: t.rows, raw_bytes: t.raw_bytes })
@@ -127,7 +155,7 @@ pub async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
         refusals,
     };
     let with_tablespaces = tablespaces.is_empty();
-    Ok(Prepared { plan, target, archive, objects, with_tablespaces, there })
+    Ok(Prepared { plan, target, archive, objects, with_tablespaces, there, passed_over, lost })
 }
 
 /// Everything that speaks against the restore, at once.
@@ -145,8 +173,25 @@ pub fn refuse(plan: &RestorePlan) -> Result<()> {
     Err(Error::new(Kind::Usage, format!("restore refused for {} reasons:{lines}", more.len() + 1)))
 }
 
-pub fn chosen_tables<'a>(request: &'a RestoreRequest, archive: &Archive) -> Vec<&'a Table> {
-    let all = request.manifest.tables.iter();
+/// Configuration tables of extensions that will not be there.
+fn without_a_home(manifest: &Manifest, archive: &Archive, target: &Target) -> Vec<TableName> {
+    let there = |schema: &str| {
+        archive.contents.makes_schema(schema)
+            || manifest
+                .extensions
+                .iter()
+                .any(|e| e.schema == schema && target.extensions.contains_key(&e.name))
+    };
+    let tables = manifest.tables.iter().filter(|t| t.condition.is_some());
+    tables.filter(|t| !there(&t.name.schema)).map(|t| t.name.clone()).collect()
+}
+
+pub fn chosen_tables<'a>(
+    request: &'a RestoreRequest,
+    archive: &Archive,
+    lost: &[TableName],
+) -> Vec<&'a Table> {
+    let all = request.manifest.tables.iter().filter(|t| !lost.contains(&t.name));
     if request.tables.is_empty() {
         return all.collect();
     }

@@ -24,6 +24,16 @@ pub enum Roles {
     Skip,
 }
 
+/// Differences between source and target that a drill may pass over; each that is passed over is
+/// told in `Restored::skipped`. A real restore passes over none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allow {
+    /// Extensions that the target need not have.
+    pub extensions: Vec<String>,
+    /// The target may lack the source's locale; text then sorts by bytes.
+    pub locale: bool,
+}
+
 /// One restore.
 pub struct RestoreRequest {
     /// Read and proven by `integrity::history`.
@@ -39,6 +49,7 @@ pub struct RestoreRequest {
     /// Put the restored database in the place of the target, which is dropped once the proof is equal.
     pub replace: bool,
     pub roles: Roles,
+    pub allow: Allow,
     /// Connections that load, prove and build indexes.
     pub jobs: usize,
     pub pg_bin: Option<PathBuf>,
@@ -158,5 +169,8 @@ pub struct Restored {
     /// Seconds of each phase, in order.
     pub phases: Vec<(String, f64)>,
     pub skipped: Vec<Skipped>,
+    /// Roles that were made, because the definitions name them.
+    pub made_roles: Vec<String>,
+    pub target_version: String,
     pub advice: Vec<String>,
 }

@@ -7,8 +7,13 @@ use crate::config::Config;
 use crate::providers::Mode;
 
 fn config() -> Config {
+    config_with(|text| text)
+}
+
+/// The example with something changed.
+fn config_with(change: impl Fn(String) -> String) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/petforce.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = change(std::fs::read_to_string(&path).unwrap());
     // What is secret has a value that connects to nothing.
     let env = |name: &str| {
         Some(match name {
@@ -180,6 +185,7 @@ fn every_runbook_of_the_folder_is_good_and_fits_its_objective_in_both_modes() {
     let expected = [
         "data-corruption",
         "failback",
+        "quarantine",
         "region-failover",
         "region-failover-dataplane",
         "switchover",
@@ -191,9 +197,29 @@ fn every_runbook_of_the_folder_is_good_and_fits_its_objective_in_both_modes() {
         for mode in book.modes() {
             let plan = plan::make(&book, &config, mode, &circumstances).unwrap();
             assert!(plan.budget().total <= plan.rto.0, "{name}");
-            assert!(plan.point_of_no_return().is_some(), "{name}");
+            assert_eq!(plan.point_of_no_return().is_none(), name == "quarantine", "{name}");
         }
     }
+}
+
+#[test]
+fn the_runbook_for_rds_fits_its_objective_and_names_the_instance_that_is_promoted() {
+    let config = config_with(|mut text| {
+        for region in ["us-east-1", "us-west-2"] {
+            let head = format!("[database.petforce.server.{region}]\n");
+            let more = format!("{head}rds_instance = \"petforce-{region}\"\n");
+            text = text.replace(&head, &more);
+        }
+        text
+    });
+    let circumstances = Circumstances::of_a_look(&config);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/rds/region-failover.toml");
+    let book = super::load(&config, path, &circumstances).unwrap();
+    let plan = plan::make(&book, &config, Mode::Forced, &circumstances).unwrap();
+    assert!(plan.budget().total <= plan.rto.0);
+    let promote = plan.steps.iter().find(|step| step.id == "promote").unwrap();
+    assert!(promote.point_of_no_return);
+    assert!(promote.description.effect.contains("petforce-us-west-2"), "{:?}", promote.description);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The layout of keys in a store, in both directions. docs/format.md is its reference.
 
-use crate::model::{AuditId, Digest, GenerationId, PartName, SnapshotId};
+use crate::model::{AuditId, Digest, DrillId, GenerationId, PartName, SnapshotId};
 
 /// First components of keys that belong to no database; a database may not be named so.
-pub const RESERVED: [&str; 5] = ["audits", "leases", "quarantine", "runs", "state"];
+pub const RESERVED: [&str; 6] = ["audits", "drills", "leases", "quarantine", "runs", "state"];
 
 /// Below which every lease lies.
 pub const LEASES: &str = "leases/";
@@ -13,6 +13,9 @@ pub const AUDITS: &str = "audits/";
 
 /// Below which every run lies.
 pub const RUNS: &str = "runs/";
+
+/// Below which the records and reports of drills lie.
+pub const DRILLS: &str = "drills/";
 
 /// The longest name of a lease, run or piece of state, in bytes.
 const LONGEST_NAME: usize = 128;
@@ -47,6 +50,11 @@ pub enum KeyKind {
     /// An object of a run's journal; `entry` is the rest of the key.
     Run {
         run: String,
+        entry: String,
+    },
+    /// A record or report of a drill; `entry` is the rest of the key.
+    Drill {
+        drill: String,
         entry: String,
     },
     /// An object of an audit's report; `entry` is the rest of the key.
@@ -130,6 +138,11 @@ pub fn run_prefix(run: &str) -> String {
     format!("{RUNS}{run}/")
 }
 
+/// Something about a drill: `began.json`, `report.html` and the like.
+pub fn drill_key(drill: &DrillId, entry: &str) -> String {
+    format!("{DRILLS}{drill}/{entry}")
+}
+
 /// An object of an audit's report.
 pub fn audit_key(audit: &AuditId, entry: &str) -> String {
     format!("{AUDITS}{audit}/{entry}")
@@ -164,7 +177,10 @@ pub fn parse(key: &str) -> Option<KeyKind> {
     }
     let (first, rest) = key.split_once('/')?;
     match first {
-        "runs" => parse_run(rest),
+        "runs" => parse_entry(rest).map(|(run, entry)| KeyKind::Run { run, entry }),
+        "drills" => parse_entry(rest)
+            .filter(|(drill, _)| drill.parse::<DrillId>().is_ok())
+            .map(|(drill, entry)| KeyKind::Drill { drill, entry }),
         "audits" => parse_audit(rest),
         "quarantine" => {
             let (key, digest) = rest.rsplit_once('/')?;
@@ -185,10 +201,10 @@ fn parse_named(rest: &str) -> Option<String> {
     is_plain_name(name).then(|| name.to_owned())
 }
 
-fn parse_run(rest: &str) -> Option<KeyKind> {
-    let (run, entry) = rest.split_once('/')?;
-    let whole = is_plain_name(run) && entry.split('/').all(is_plain_name);
-    whole.then(|| KeyKind::Run { run: run.to_owned(), entry: entry.to_owned() })
+fn parse_entry(rest: &str) -> Option<(String, String)> {
+    let (folder, entry) = rest.split_once('/')?;
+    let whole = is_plain_name(folder) && entry.split('/').all(is_plain_name);
+    whole.then(|| (folder.to_owned(), entry.to_owned()))
 }
 
 fn parse_audit(rest: &str) -> Option<KeyKind> {
@@ -281,6 +297,9 @@ mod tests {
         let entry = parse(&format!("{}0001.json", run_prefix("failover-1"))).unwrap();
         let run = KeyKind::Run { run: "failover-1".to_owned(), entry: "0001.json".to_owned() };
         assert_eq!(entry, run);
+        let drill: DrillId = format!("d{ID}").parse().unwrap();
+        let report = KeyKind::Drill { drill: drill.to_string(), entry: "report.md".to_owned() };
+        assert_eq!(parse(&drill_key(&drill, "report.md")), Some(report));
         assert!(!entry.is_mutable());
     }
 
@@ -314,6 +333,7 @@ mod tests {
             format!("pet force/{GENERATION}/snapshots/{ID}/manifest.json"),
             format!("/petforce/{GENERATION}/snapshots/{ID}/manifest.json"),
             format!("runs/{GENERATION}"),
+            format!("drills/{ID}/report.md"),
             "leases/a/b.json".to_owned(),
             "leases/.json".to_owned(),
             "leases/../x.json".to_owned(),

@@ -136,6 +136,7 @@ impl World {
             create: false,
             replace: false,
             roles: Roles::Refuse,
+            allow: drctl::restore::Allow::default(),
             jobs: 2,
             pg_bin: Some(server.bin_dir()),
             profile: None,

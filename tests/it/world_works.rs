@@ -22,7 +22,7 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 #[test]
 fn a_world_serves_and_survives_a_promotion_by_hand() {
     let world = World::start(&WorldOptions { standby_tasks: 1, ..WorldOptions::default() });
-    for name in ["app", "www", "beta", "api"] {
+    for name in ["app", "www", "beta", "api", "old"] {
         assert_eq!(world.answered(name), Some(EAST), "{name}");
     }
     assert_eq!(world.answered("nothing"), None);
@@ -33,10 +33,11 @@ fn a_world_serves_and_survives_a_promotion_by_hand() {
         world.west.server().psql("petforce", "SELECT count(*) > 0 FROM petforce.writes") == "t"
     });
 
-    // The switch object moves `api`, and nothing else.
+    // The switch object moves the failover records, and nothing else.
     world.west.moto().put(SWITCH.0, SWITCH.1, b"");
     until("the switch is noticed", || world.answered("api") == Some(WEST));
-    assert_eq!(world.answered("app"), Some(EAST));
+    assert_eq!(world.answered("app"), Some(WEST));
+    assert_eq!(world.answered("www"), Some(EAST));
     world.west.moto().delete(SWITCH.0, SWITCH.1);
     until("the switch is noticed", || world.answered("api") == Some(EAST));
 

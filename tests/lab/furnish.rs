@@ -1,15 +1,12 @@
-//! What PetForce has at AWS: buckets, an image, a service behind a load balancer in each region, and
-//! a hosted zone with health checks.
-
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+//! What PetForce has at AWS in each region: buckets, an image, a web service behind a load balancer and
+//! workers.
 
 use serde_json::json;
 
 use super::calls::Api;
 use super::moto::Moto;
-use super::region::Region;
-use super::world::{ZONE, bucket};
+use super::service::{CLUSTER, WEB, WORKER};
+use super::world::bucket;
 use super::xml::{all, one};
 
 /// What moto made up.
@@ -24,47 +21,54 @@ pub struct Furnished {
 pub const IMAGE: &str = "petforce-web";
 pub const TAG: &str = "2026.11";
 
-/// Makes a region's things, with `tasks` of the service wanted.
-pub fn region(region: &str, moto: &Moto, ip: Ipv4Addr, web_port: u16, tasks: u32) -> Furnished {
+/// Makes a region's things, with `tasks` of the web service wanted, and workers if there are any.
+pub fn region(region: &str, moto: &Moto, web_port: u16, tasks: u32) -> Furnished {
+    let workers = tasks.min(1);
     moto.create_bucket(bucket(region));
     let api = |service| Api { port: moto.port(), region, service };
     image(api("ecr"));
-    let made = balancer(api("ec2"), api("elasticloadbalancing"), ip, web_port);
+    let made = balancer(api("ec2"), api("elasticloadbalancing"), web_port);
 
     let ecs = |action: &str, body| {
         api("ecs").json(&format!("AmazonEC2ContainerServiceV20141113.{action}"), &body)
     };
-    ecs("CreateCluster", json!({ "clusterName": Region::CLUSTER }));
+    ecs("CreateCluster", json!({ "clusterName": CLUSTER }));
     let image = format!("123456789012.dkr.ecr.{region}.amazonaws.com/{IMAGE}:{TAG}");
-    ecs(
-        "RegisterTaskDefinition",
-        json!({
-            "family": Region::SERVICE,
-            "networkMode": "awsvpc",
-            "requiresCompatibilities": ["FARGATE"],
-            "cpu": "256",
-            "memory": "512",
-            "containerDefinitions": [{
-                "name": "web", "image": image, "memory": 512,
-                "portMappings": [{ "containerPort": web_port }],
-            }],
-        }),
-    );
-    ecs(
-        "CreateService",
-        json!({
-            "cluster": Region::CLUSTER,
-            "serviceName": Region::SERVICE,
-            "taskDefinition": Region::SERVICE,
-            "desiredCount": tasks,
-            "launchType": "FARGATE",
-            "loadBalancers": [{
-                "targetGroupArn": made.target_group,
-                "containerName": "web",
-                "containerPort": web_port,
-            }],
-        }),
-    );
+    let balanced = json!([{
+        "targetGroupArn": made.target_group, "containerName": "main", "containerPort": web_port,
+    }]);
+    for (service, tasks, balancers) in [(WEB, tasks, balanced), (WORKER, workers, json!([]))] {
+        ecs(
+            "RegisterTaskDefinition",
+            json!({
+                "family": service,
+                "networkMode": "awsvpc",
+                "requiresCompatibilities": ["FARGATE"],
+                "cpu": "256",
+                "memory": "512",
+                "containerDefinitions": [{
+                    "name": "main", "image": image, "memory": 512,
+                    "portMappings": [{ "containerPort": web_port }],
+                }],
+            }),
+        );
+        ecs(
+            "CreateService",
+            json!({
+                "cluster": CLUSTER,
+                "serviceName": service,
+                "taskDefinition": service,
+                "desiredCount": 0,
+                "launchType": "FARGATE",
+                "loadBalancers": balancers,
+            }),
+        );
+        // moto has the tasks of a new service pending for ever, and those of a changed one running.
+        ecs(
+            "UpdateService",
+            json!({ "cluster": CLUSTER, "service": service, "desiredCount": tasks }),
+        );
+    }
     made
 }
 
@@ -87,7 +91,8 @@ fn image(ecr: Api<'_>) {
     ecr.json(&target("PutImage"), &put);
 }
 
-fn balancer(ec2: Api<'_>, elb: Api<'_>, ip: Ipv4Addr, web_port: u16) -> Furnished {
+/// Targets are registered by the service as its tasks start.
+fn balancer(ec2: Api<'_>, elb: Api<'_>, web_port: u16) -> Furnished {
     let subnets = ec2.query("2016-11-15", "DescribeSubnets", &[]);
     let vpc = one(&subnets, "vpcId").expect("moto has a default VPC").to_owned();
     let elb =
@@ -96,7 +101,7 @@ fn balancer(ec2: Api<'_>, elb: Api<'_>, ip: Ipv4Addr, web_port: u16) -> Furnishe
     let group = elb(
         "CreateTargetGroup",
         &[
-            ("Name", Region::SERVICE),
+            ("Name", WEB),
             ("Protocol", "HTTP"),
             ("Port", &port),
             ("VpcId", &vpc),
@@ -105,9 +110,6 @@ fn balancer(ec2: Api<'_>, elb: Api<'_>, ip: Ipv4Addr, web_port: u16) -> Furnishe
         ],
     );
     let group = one(&group, "TargetGroupArn").expect("an ARN").to_owned();
-    let id = ip.to_string();
-    let target = [("Targets.member.1.Id", id.as_str()), ("Targets.member.1.Port", &port)];
-    elb("RegisterTargets", &[&[("TargetGroupArn", group.as_str())], &target[..]].concat());
     let subnets: Vec<&str> = all(&subnets, "subnetId").into_iter().take(2).collect();
     let made = elb(
         "CreateLoadBalancer",
@@ -129,99 +131,4 @@ fn balancer(ec2: Api<'_>, elb: Api<'_>, ip: Ipv4Addr, web_port: u16) -> Furnishe
         balancer: one(&made, "DNSName").expect("a name").to_lowercase(),
         balancer_zone: one(&made, "CanonicalHostedZoneId").expect("a zone").to_owned(),
     }
-}
-
-/// Where the switch object lies that moves `api` to the standby region while it is there.
-pub const SWITCH: (&str, &str) = ("petforce-switch", "failover/us-west-2");
-
-/// Both regions, as the zone names them.
-pub struct Ends<'a> {
-    pub east: (Ipv4Addr, &'a Furnished),
-    pub west: (Ipv4Addr, &'a Furnished),
-    /// The standby region's S3, which the switch's check asks.
-    pub switch: std::net::SocketAddr,
-    pub ttl: u32,
-}
-
-/// Makes the hosted zone and its records, and gives its id:
-/// - `app`: one address, for `route53.swap`;
-/// - `www`: an alias of the region's load balancer;
-/// - `beta`: weighted, all of it in us-east-1;
-/// - `api`: failover records, whose primary is healthy as long as the switch object is not there.
-pub fn zone(global: &Moto, ends: &Ends<'_>) -> String {
-    let api = Api { port: global.port(), region: "us-east-1", service: "route53" };
-    let reference = super::unique("zone");
-    let made = api.rest(
-        "POST",
-        "/2013-04-01/hostedzone",
-        &format!(
-            "<CreateHostedZoneRequest><Name>{ZONE}.</Name>\
-             <CallerReference>{reference}</CallerReference></CreateHostedZoneRequest>"
-        ),
-    );
-    let id = one(&made, "Id").expect("an id").trim_start_matches("/hostedzone/").to_owned();
-    let (ip, port) = (ends.switch.ip(), ends.switch.port());
-    let check = api.rest(
-        "POST",
-        "/2013-04-01/healthcheck",
-        &format!(
-            "<CreateHealthCheckRequest><CallerReference>{reference}</CallerReference>\
-             <HealthCheckConfig><IPAddress>{ip}</IPAddress><Port>{port}</Port><Type>HTTP</Type>\
-             <ResourcePath>/{}/{}</ResourcePath><RequestInterval>10</RequestInterval>\
-             <FailureThreshold>1</FailureThreshold><Inverted>true</Inverted></HealthCheckConfig>\
-             </CreateHealthCheckRequest>",
-            SWITCH.0, SWITCH.1
-        ),
-    );
-    let check = one(&check, "Id").expect("an id");
-    let (east, west, ttl) = (ends.east, ends.west, ends.ttl);
-    let value = |ip: Ipv4Addr| {
-        format!(
-            "<TTL>{ttl}</TTL><ResourceRecords><ResourceRecord><Value>{ip}</Value>\
-             </ResourceRecord></ResourceRecords>"
-        )
-    };
-    let alias = format!(
-        "<AliasTarget><HostedZoneId>{}</HostedZoneId><DNSName>{}</DNSName>\
-         <EvaluateTargetHealth>false</EvaluateTargetHealth></AliasTarget>",
-        east.1.balancer_zone, east.1.balancer
-    );
-    let role = |set: &str, role: &str, check: &str| {
-        format!("<SetIdentifier>{set}</SetIdentifier><Failover>{role}</Failover>{check}")
-    };
-    let share = |set: &str, weight: u8| {
-        format!("<SetIdentifier>{set}</SetIdentifier><Weight>{weight}</Weight>")
-    };
-    let watched = format!("<HealthCheckId>{check}</HealthCheckId>");
-    let sets = [
-        ("app", String::new(), value(east.0)),
-        ("www", String::new(), alias),
-        ("beta", share("us-east-1", 100), value(east.0)),
-        ("beta", share("us-west-2", 0), value(west.0)),
-        ("api", role("us-east-1", "PRIMARY", &watched), value(east.0)),
-        ("api", role("us-west-2", "SECONDARY", ""), value(west.0)),
-    ];
-    let changes: String = sets
-        .iter()
-        .map(|(name, routing, value)| {
-            format!(
-                "<Change><Action>UPSERT</Action><ResourceRecordSet><Name>{name}.{ZONE}.</Name>\
-                 <Type>A</Type>{routing}{value}</ResourceRecordSet></Change>"
-            )
-        })
-        .collect();
-    api.rest(
-        "POST",
-        &format!("/2013-04-01/hostedzone/{id}/rrset/"),
-        &format!(
-            "<ChangeResourceRecordSetsRequest><ChangeBatch><Changes>{changes}</Changes>\
-             </ChangeBatch></ChangeResourceRecordSetsRequest>"
-        ),
-    );
-    id
-}
-
-/// The load balancers' addresses, by name.
-pub fn balancers(ends: &Ends<'_>) -> BTreeMap<String, Ipv4Addr> {
-    [ends.east, ends.west].map(|(ip, made)| (made.balancer.clone(), ip)).into()
 }

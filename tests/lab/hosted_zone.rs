@@ -13,12 +13,11 @@ use super::background::Task;
 use super::dns::Records;
 use super::health::HealthChecks;
 use super::http::{Response, request};
+use super::world::World;
 use super::xml::{all, one};
 
 /// How often changes are looked for.
 const EVERY: Duration = Duration::from_millis(100);
-/// An alias has no TTL of its own; a load balancer's records live for 60 s, which is long for a test.
-const ALIAS_TTL: u32 = 2;
 
 /// A zone that follows what moto has; ended on drop.
 pub struct HostedZone {
@@ -31,6 +30,8 @@ struct Zone {
     health: Arc<HealthChecks>,
     /// Where the load balancers are that aliases name.
     balancers: BTreeMap<String, Ipv4Addr>,
+    /// Of their addresses, and so of aliases, which have no TTL of their own; 60 s at AWS.
+    ttl: u32,
     /// For weights; counted on, so that each share is met exactly.
     turn: Mutex<u64>,
 }
@@ -49,10 +50,12 @@ struct RecordSet {
 }
 
 impl HostedZone {
-    /// The zone `id` of the moto at `port`, with the addresses of load balancers by their DNS name.
-    pub fn follow(port: u16, id: &str, balancers: BTreeMap<String, Ipv4Addr>) -> Self {
+    /// The zone `id` of the moto at `port`, with the addresses of load balancers by their DNS name,
+    /// which live for `ttl` seconds.
+    pub fn follow(port: u16, id: &str, balancers: BTreeMap<String, Ipv4Addr>, ttl: u32) -> Self {
         let health = Arc::new(HealthChecks::default());
-        let zone = Zone { records: Mutex::default(), health, balancers, turn: Mutex::default() };
+        let (records, turn) = Default::default();
+        let zone = Zone { records, health, balancers, ttl, turn };
         let zone = Arc::new(zone);
         let (followed, id) = (Arc::clone(&zone), id.to_owned());
         zone.read(port, &id);
@@ -73,6 +76,14 @@ impl HostedZone {
 
     pub fn health(&self) -> &HealthChecks {
         &self.zone.health
+    }
+}
+
+impl World {
+    /// The zone's records as the control plane has them, in its own words.
+    pub fn records(&self) -> String {
+        let path = format!("/2013-04-01/hostedzone/{}/rrset", self.zone_id);
+        route53_get(self.global.port(), &path).unwrap().text()
     }
 }
 
@@ -142,20 +153,24 @@ impl Records for Zone {
     fn records(&self, name: &Name, kind: RecordType) -> Option<Vec<Record>> {
         let all = self.records.lock().unwrap().clone();
         let wanted = name.to_ascii().to_lowercase();
+        let record = |ttl, value: &str| {
+            let data = RData::try_from_str(kind, value).ok()?;
+            Some(Record::from_rdata(name.clone(), ttl, data))
+        };
+        // The names of load balancers are AWS's, and this server stands for AWS's too.
+        if let Some(ip) = self.balancers.get(wanted.trim_end_matches('.')) {
+            return Some(record(self.ttl, &ip.to_string()).into_iter().collect());
+        }
         if !all.iter().any(|set| set.name == wanted) {
             return None;
         }
         let sets: Vec<_> =
             all.iter().filter(|set| set.name == wanted && set.kind == kind.to_string()).collect();
         let Some(set) = self.chosen(&sets) else { return Some(Vec::new()) };
-        let record = |ttl, value: &str| {
-            let data = RData::try_from_str(kind, value).ok()?;
-            Some(Record::from_rdata(name.clone(), ttl, data))
-        };
         let records = match &set.alias {
             None => set.values.iter().filter_map(|value| record(set.ttl, value)).collect(),
             Some(target) => match self.balancers.get(target.trim_start_matches("dualstack.")) {
-                Some(ip) => record(ALIAS_TTL, &ip.to_string()).into_iter().collect(),
+                Some(ip) => record(self.ttl, &ip.to_string()).into_iter().collect(),
                 None => {
                     let target = Name::from_ascii(format!("{target}.")).ok()?;
                     let mut records = self.records(&target, kind).unwrap_or_default();

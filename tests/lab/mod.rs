@@ -8,12 +8,15 @@
 // Not every test binary uses every part.
 #![allow(dead_code, unused_imports)]
 
+mod alertmanager;
 mod app;
 mod background;
 mod calls;
 mod command;
 pub mod control;
+mod desk;
 mod dns;
+mod fault;
 mod forwarder;
 mod furnish;
 mod gate;
@@ -22,14 +25,18 @@ mod hosted_zone;
 mod http;
 mod mail;
 mod moto;
+mod operator;
 mod options;
+mod order;
 mod pgbouncer;
 mod postgres;
 mod process;
 mod rds;
 mod receiver;
+mod records;
 mod region;
 mod scratch;
+mod service;
 mod setup;
 mod shared;
 mod standby;
@@ -39,14 +46,15 @@ mod world;
 mod writer;
 mod xml;
 
+pub use alertmanager::Alertmanager;
 pub use background::runtime;
 pub use calls::Api;
 pub use command::{Ran, drctl, run};
 pub use dns::{Cache, Dns, Manners, Records, Zone};
+pub use fault::{Fault, Part};
 pub use forwarder::{Flow, Forwarder};
-pub use furnish::SWITCH;
 pub use gate::Gate;
-pub use http::request_within;
+pub use http::{Response, request, request_within};
 pub use mail::{Mail, MailOptions};
 pub use moto::Moto;
 pub use options::{Options, Version};
@@ -54,8 +62,10 @@ pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::Postgres;
 pub use process::free_port;
 pub use receiver::{Answer, Received, Receiver};
-pub use region::{Fault, Part, Region};
+pub use records::SWITCH;
+pub use region::Region;
 pub use scratch::{Folder, Owner, folder};
+pub use service::{CLUSTER, WEB, WORKER};
 pub use setup::tool;
 pub use shared::{
     shared_moto_east, shared_moto_west, shared_pg15, shared_pg16, shared_pg18, unique,

@@ -18,11 +18,17 @@ pub struct Postgres {
     port: u16,
     password: Option<String>,
     process: Mutex<Option<Process>>,
+    /// The primary from which a standby was cut off.
+    away_from: Mutex<Option<String>>,
 }
 
 impl Postgres {
     pub fn start(version: Version) -> Self {
         Self::options(version).start()
+    }
+
+    pub(super) fn away_from(&self) -> &Mutex<Option<String>> {
+        &self.away_from
     }
 
     pub fn options(version: Version) -> Options {
@@ -31,8 +37,14 @@ impl Postgres {
 
     /// Starts a server on the data folder that lies in `folder`.
     pub(super) fn start_in(version: Version, folder: Folder, password: Option<String>) -> Self {
-        let mut server =
-            Self { version, folder, port: free_port(), password, process: Mutex::new(None) };
+        let mut server = Self {
+            version,
+            folder,
+            port: free_port(),
+            password,
+            process: Mutex::default(),
+            away_from: Mutex::default(),
+        };
         for _ in 0..5 {
             match server.launch() {
                 Ok(()) => return server,

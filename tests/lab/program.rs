@@ -26,7 +26,8 @@ notifications.
 
 PART: east, west, east.db, east.aws, east.app, west.db, west.aws, west.app, route53
 KIND: kill, stop (SIGSTOP), hang (accept and never answer), refuse, cut
-      and lag, of a database that is a standby: it replays nothing until healed
+      and, of a database that is a standby until it is healed: lag (it receives and replays nothing),
+      behind (it receives nothing, so that a failover loses what comes now)
 
 Its files are in .lab/world, or in the folder that LAB_WORLD names.";
 

@@ -91,6 +91,11 @@ impl Rds {
         self.instance.lock().unwrap().status
     }
 
+    /// What it is a read replica of.
+    pub fn source(&self) -> Option<String> {
+        self.instance.lock().unwrap().source.clone()
+    }
+
     /// A backup begins or ends.
     pub fn back_up(&self, begins: bool) {
         self.instance.lock().unwrap().status = if begins { "backing-up" } else { "available" };

@@ -35,6 +35,34 @@ impl Postgres {
         Self::start_in(primary.version(), folder, primary.password().map(str::to_owned))
     }
 
+    /// This standby receives nothing more from its primary, which goes on, until
+    /// [`receive_again`](Self::receive_again).
+    pub fn stop_receiving(&self) {
+        let way = self.psql("postgres", "SHOW primary_conninfo");
+        *self.away_from().lock().unwrap() = Some(way);
+        // Nobody listens there.
+        self.set_primary("host=127.0.0.9 port=9");
+        let gone = "SELECT count(*) = 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+        let start = Instant::now();
+        while self.psql("postgres", gone) != "t" {
+            assert!(start.elapsed() < Duration::from_secs(30), "it still receives");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where it was stopped.
+    pub fn receive_again(&self) {
+        if let Some(way) = self.away_from().lock().unwrap().take() {
+            self.set_primary(&way);
+        }
+    }
+
+    fn set_primary(&self, conninfo: &str) {
+        let quoted = conninfo.replace('\'', "''");
+        self.psql("postgres", &format!("ALTER SYSTEM SET primary_conninfo = '{quoted}'"));
+        self.psql("postgres", "SELECT pg_reload_conf()");
+    }
+
     /// Waits until this standby has replayed all that `primary` has written so far.
     pub fn catch_up(&self, primary: &Self) {
         let target = primary.psql("postgres", "SELECT pg_current_wal_flush_lsn()");

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::command::run;
+use super::fault::Part;
 use super::forwarder::Flow;
 use super::postgres::Postgres;
-use super::region::{Part, Region};
+use super::region::Region;
 use super::world::World;
 
 impl World {
@@ -38,7 +39,7 @@ impl World {
             told(self.route53.flow()),
             self.route53.address()
         ));
-        for name in ["app", "api"] {
+        for name in ["app", "api", "www"] {
             let answer = self.answered(name).unwrap_or("no answer");
             lines
                 .push(format!("{:<11} {answer}, says the DNS server at {dns}", format!("{name}.")));

@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use super::command::drctl;
 use super::dns::{Cache, Dns};
+use super::fault::{Fault, Part};
 use super::forwarder::{Flow, Forwarder};
-use super::furnish::{self, Ends, Furnished};
+use super::furnish::{self, Furnished};
 use super::hosted_zone::HostedZone;
 use super::mail::Mail;
 use super::moto::Moto;
 use super::options::Version;
 use super::postgres::Postgres;
-use super::rds::{self, Rds};
+use super::rds::Rds;
 use super::receiver::Receiver;
-use super::region::{Fault, Part, Region};
+use super::records::{self, Ends, SWITCH};
+use super::region::Region;
 use super::scratch::{Folder, folder};
 use super::writer::{Writer, address_now};
 
@@ -65,6 +67,8 @@ pub struct World {
     pub global: Moto,
     pub route53: Forwarder,
     pub zone_id: String,
+    /// The health check that watches the switch object.
+    pub switch_check: String,
     pub zone: HostedZone,
     /// Answers from the zone.
     pub dns: Dns,
@@ -76,7 +80,6 @@ pub struct World {
     pub furnished: BTreeMap<String, Furnished>,
     /// By region, in RDS mode.
     pub rds: BTreeMap<String, Rds>,
-    ttl: u32,
     home: PathBuf,
     _folder: Folder,
     /// The old servers of regions that got another one.
@@ -110,14 +113,11 @@ impl World {
         let (east_web, west_web) = same_port(east_ip, west_ip);
         let web_port = east_web.port();
         let furnished = BTreeMap::from([
-            (EAST.to_owned(), furnish::region(EAST, &moto_east, east_ip, web_port, 2)),
-            (
-                WEST.to_owned(),
-                furnish::region(WEST, &moto_west, west_ip, web_port, options.standby_tasks),
-            ),
+            (EAST.to_owned(), furnish::region(EAST, &moto_east, web_port, 2)),
+            (WEST.to_owned(), furnish::region(WEST, &moto_west, web_port, options.standby_tasks)),
         ]);
-        moto_west.create_bucket(furnish::SWITCH.0);
-        moto_west.open_to_all(furnish::SWITCH.0, furnish::SWITCH.1);
+        moto_west.create_bucket(SWITCH.0);
+        moto_west.open_to_all(SWITCH.0, SWITCH.1);
         let east_aws = Forwarder::before(moto_east.port(), east_ip);
         let west_aws = Forwarder::before(moto_west.port(), west_ip);
         let west_db = Forwarder::before(standby.port(), west_ip);
@@ -127,8 +127,9 @@ impl World {
             switch: west_aws.address(),
             ttl: options.ttl,
         };
-        let zone_id = furnish::zone(&global, &ends);
-        let zone = HostedZone::follow(global.port(), &zone_id, furnish::balancers(&ends));
+        let made = records::make(&global, &ends);
+        let balancers = records::balancers(&ends);
+        let zone = HostedZone::follow(global.port(), &made.zone, balancers, options.ttl);
         let dns = Dns::serve(zone.records(), true);
         let resolver = Dns::resolver(&Cache::running(zone.records()));
         let route53 = Forwarder::before(global.port(), Ipv4Addr::new(127, 0, 3, 1));
@@ -148,7 +149,8 @@ impl World {
             west,
             global,
             route53,
-            zone_id,
+            zone_id: made.zone,
+            switch_check: made.switch_check,
             zone,
             dns,
             resolver,
@@ -157,7 +159,6 @@ impl World {
             pager: Receiver::start(),
             furnished,
             rds,
-            ttl: options.ttl,
             home,
             _folder: scratch,
             put_aside: Mutex::default(),
@@ -221,7 +222,7 @@ impl World {
     pub fn revive_aws(&self, region: &Region) {
         if !region.moto().runs() {
             let moto = Moto::start(&region.name);
-            furnish::region(&region.name, &moto, region.ip, self.web_port(), 2);
+            furnish::region(&region.name, &moto, self.web_port(), 2);
             region.replace_moto(moto);
         }
         region.heal(Part::Aws);
@@ -258,117 +259,6 @@ impl World {
     /// The whole region is lost.
     pub fn lose(&self, region: &Region, fault: Fault) {
         region.fail_all(fault);
-    }
-
-    fn write_config(&self) {
-        std::fs::write(self.home.join("drctl.toml"), self.config()).unwrap();
-    }
-
-    /// The configuration of an operator of this world.
-    pub fn config(&self) -> String {
-        let mut text = format!(
-            r#"[project]
-name = "petforce"
-
-[regions]
-primary = "{EAST}"
-standby = "{WEST}"
-
-[failover]
-runbooks = "{runbooks}"
-store = "west"
-
-[aws.global]
-endpoint = "{route53}"
-
-[database.petforce]
-url = "host={east_ip} port={east_db} user=drctl dbname=petforce connect_timeout=2"
-stores = ["east", "west"]
-jobs = 2
-pg_bin = "{pg_bin}"
-
-[target.beside]
-url = "host={east_ip} port={east_db} user=postgres dbname=petforce_restored"
-
-[channel.pager]
-kind = "pagerduty"
-routing_key = "lab"
-url = "{pager}"
-
-[channel.team]
-kind = "slack"
-url = "{slack}"
-
-[channel.mail]
-kind = "email"
-url = "smtp://127.0.0.1:{mail}"
-from = "drctl@{ZONE}"
-to = ["oncall@{ZONE}"]
-"#,
-            runbooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/runbooks"),
-            route53 = self.route53.endpoint(),
-            east_ip = self.east.ip,
-            east_db = self.east.db.port(),
-            pg_bin = self.east.server().bin_dir().display(),
-            pager = self.pager.url("/v2/enqueue"),
-            slack = self.slack.url("/services/T/B/lab"),
-            mail = self.mail.port(),
-        );
-        for (store, region) in [("east", &self.east), ("west", &self.west)] {
-            let (name, endpoint) = (&region.name, region.aws.endpoint());
-            text.push_str(&format!(
-                r#"
-[store.{store}]
-url = "s3://{bucket}/dr"
-region = "{name}"
-endpoint = "{endpoint}"
-path_style = true
-patience = "3s"
-
-[aws.{name}]
-endpoint = "{endpoint}"
-
-[database.petforce.server.{name}]
-url = "host={ip} port={db} user=postgres dbname=petforce connect_timeout=2"
-"#,
-                bucket = bucket(name),
-                ip = region.ip,
-                db = region.db.port(),
-            ));
-            if self.rds.contains_key(name) {
-                text.push_str(&format!("rds_instance = \"{}\"\n", rds::instance(name)));
-            }
-        }
-        text.push_str(&self.vars());
-        text
-    }
-
-    /// What the runbooks ask for by name.
-    fn vars(&self) -> String {
-        format!(
-            r#"
-[vars]
-zone = "{zone}"
-ttl = {ttl}
-ip_east = "{east}"
-ip_west = "{west}"
-health_east = "{east_web}/health/ready"
-health_west = "{west_web}/health/ready"
-dns = "{dns}"
-resolver = "{resolver}"
-switch = "s3://{bucket}/{key}"
-"#,
-            zone = self.zone_id,
-            ttl = self.ttl,
-            east = self.east.ip,
-            west = self.west.ip,
-            east_web = self.east.web.endpoint(),
-            west_web = self.west.web.endpoint(),
-            dns = self.dns.address(),
-            resolver = self.resolver.address(),
-            bucket = furnish::SWITCH.0,
-            key = furnish::SWITCH.1,
-        )
     }
 }
 

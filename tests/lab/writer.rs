@@ -52,6 +52,11 @@ impl Writer {
         Self { client, record, task: Mutex::new(Some(Task::start(work))) }
     }
 
+    /// The name under which its rows are written.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
     /// Sends nothing more. A write under way counts only if it was acknowledged before.
     pub fn stop(&self) {
         self.task.lock().unwrap().take();

@@ -5,10 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
+use crate::drill::account::Outcome;
 use crate::model::{Lsn, SnapshotId};
 use crate::postgres::replication::Slot;
 use crate::providers::postgres::loss::{self, Primary, Standby};
-use crate::report::status::{LeaseLine, Newest, OpenRun, Preflight};
+use crate::report::status::{LastDrill, LeaseLine, Newest, OpenRun, Preflight};
 use crate::store::epoch::Epoch;
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -122,6 +123,13 @@ fn ready() -> Status {
             unproven: 2,
         })),
         runbook: "region-failover".to_owned(),
+        drill: Learned::Known(Some(LastDrill {
+            id: "d20261122T024512Z-3f9a1c".to_owned(),
+            at: at(-39_600),
+            what: "restore petforce".to_owned(),
+            outcome: Outcome::Passed,
+            recovery_seconds: Some(251.0),
+        })),
         open_runs: Learned::Known(Vec::new()),
         leases: Vec::new(),
         leases_unknown: Vec::new(),
@@ -150,7 +158,7 @@ fn a_service_that_is_ready() {
       snapshots  east 12 min 3 s old; west 12 min 3 s old (RPO 1h)
 
     preflight  region-failover: 3 h 0 min ago, 1 warning, 2 unproven
-    drill      none yet
+    drill      restore petforce: 11 h 0 min ago, passed, recovery time 4 min 11 s
     runs       none open
     lease      none held
 
@@ -177,6 +185,7 @@ fn a_region_that_is_gone() {
     status.databases[0].stores[0].newest =
         Learned::Unknown("look for snapshots in store `east`: no answer within 4s".to_owned());
     status.preflight = Learned::Known(None);
+    status.drill = Learned::Known(None);
     status.leases_unknown.push(("east".to_owned(), "no answer within 4s".to_owned()));
     insta::assert_snapshot!(shown(&status), @r"
     petforce, 2026-11-24 10:00:00 UTC
@@ -222,6 +231,7 @@ fn what_cannot_be_read_is_unknown() {
     ]);
     status.epoch = Learned::Unknown("read the epoch in store `west`: access denied".to_owned());
     status.preflight = Learned::Unknown("access denied".to_owned());
+    status.drill = Learned::Unknown("access denied".to_owned());
     status.open_runs = Learned::Unknown("access denied".to_owned());
     insta::assert_snapshot!(shown(&status), @r"
     petforce, 2026-11-24 10:00:00 UTC
@@ -236,7 +246,7 @@ fn what_cannot_be_read_is_unknown() {
       snapshots  east 12 min 3 s old; west 12 min 3 s old (RPO 1h)
 
     preflight  region-failover: unknown: access denied
-    drill      none yet
+    drill      unknown: access denied
     runs       unknown: access denied
     lease      none held
 
@@ -306,7 +316,7 @@ fn after_a_failover_that_stopped_half_way() {
       snapshots  east NONE; west 2 h 0 min old (RPO 1h)
 
     preflight  region-failover: 1 d 1 h ago, 1 NOT READY
-    drill      none yet
+    drill      restore petforce: 11 h 0 min ago, passed, recovery time 4 min 11 s
     runs       20261124T095000Z-abcdef stopped: region-failover, by ann on ops-1;
                drctl runs show 20261124T095000Z-abcdef
     lease      failover in west since 09:50:00 UTC: ann on ops-1 (pid 77), to carry

@@ -132,6 +132,20 @@ impl Conninfo {
         &self.endpoints
     }
 
+    /// Whether both log in as the same role with what may be the same password: they differ only
+    /// where the names differ, or where both passwords are known and differ.
+    pub fn shares_credentials(&self, other: &Self) -> bool {
+        let password = |info: &Self| {
+            let first = info.endpoints.first();
+            first.and_then(|e| Some(info.password_for(e).password?.expose().to_owned()))
+        };
+        self.user == other.user
+            && match (password(self), password(other)) {
+                (Some(ours), Some(theirs)) => ours == theirs,
+                _ => true,
+            }
+    }
+
     /// The same server and role, another database.
     pub fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }

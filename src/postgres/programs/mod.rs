@@ -1,4 +1,4 @@
-//! The stock programs: finding pg_dump, pg_restore and psql.
+//! The stock programs: finding pg_dump, pg_restore, psql and the server.
 
 mod running;
 
@@ -16,12 +16,15 @@ use crate::error::{Error, Kind, Result};
 
 pub use running::{Ended, Output, Running, Tail, run};
 
-/// A program of PostgreSQL's client package.
+/// A program of PostgreSQL's client or server package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     PgDump,
     PgRestore,
     Psql,
+    /// The server itself.
+    Postgres,
+    Initdb,
 }
 
 impl Tool {
@@ -30,6 +33,8 @@ impl Tool {
             Self::PgDump => "pg_dump",
             Self::PgRestore => "pg_restore",
             Self::Psql => "psql",
+            Self::Postgres => "postgres",
+            Self::Initdb => "initdb",
         }
     }
 }
@@ -210,9 +215,14 @@ fn not_found(tool: Tool, folder: Option<&Path>, major: u32, found: &[Program]) -
         let names: Vec<_> = found.iter().map(Program::to_string).collect();
         format!("only {} is there", names.join(", "))
     };
+    let packages = match tool {
+        Tool::Postgres | Tool::Initdb => {
+            format!("postgresql-{major} (Debian, Ubuntu), postgresql{major}-server (RHEL)")
+        }
+        _ => format!("postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (RHEL)"),
+    };
     Error::new(Kind::Program, what).caused_by(cause).hint(format!(
-        "install postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (RHEL) or \
-         postgresql@{major} (Homebrew), or set pg_bin to its folder"
+        "install {packages} or postgresql@{major} (Homebrew), or set pg_bin to its folder"
     ))
 }
 

@@ -106,6 +106,7 @@ impl Clients {
 /// through `writing`, which sends it once: whether it is sent again is for the engine to decide.
 pub(super) struct Reach {
     sdk: SdkConfig,
+    cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
     rds: OnceLock<aws_sdk_rds::Client>,
     ecs: OnceLock<aws_sdk_ecs::Client>,
     ecr: OnceLock<aws_sdk_ecr::Client>,
@@ -120,6 +121,7 @@ impl Reach {
     fn new(sdk: SdkConfig) -> Self {
         Self {
             sdk,
+            cloudwatch: OnceLock::new(),
             rds: OnceLock::new(),
             ecs: OnceLock::new(),
             ecr: OnceLock::new(),
@@ -137,6 +139,10 @@ impl Reach {
             let once = self.sdk.to_builder().retry_config(RetryConfig::disabled()).build();
             Arc::new(Self::new(once))
         })
+    }
+
+    pub fn cloudwatch(&self) -> &aws_sdk_cloudwatch::Client {
+        self.cloudwatch.get_or_init(|| aws_sdk_cloudwatch::Client::new(&self.sdk))
     }
 
     pub fn rds(&self) -> &aws_sdk_rds::Client {

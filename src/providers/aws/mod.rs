@@ -1,16 +1,20 @@
 //! AWS: clients that lean on no other region, and the actions of each service.
 
 mod clients;
+mod cloudwatch;
 mod ecs;
 mod elb;
 mod failure;
 mod identity;
 mod rds;
 mod route53;
+mod sns;
 mod waiting;
 
 pub use clients::{Clients, GLOBAL};
+pub use cloudwatch::put_metrics;
 pub use identity::identity;
+pub use sns::SnsMessage;
 
 use super::catalogue::ActionKind;
 

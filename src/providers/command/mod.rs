@@ -1,8 +1,11 @@
-//! Programs of the operator's own: `command.run`.
+//! Programs of the operator's own: `command.run`, and the applications of drills.
 
+mod application;
 mod child;
 mod leftovers;
 mod run;
+
+pub use application::Started;
 
 use super::catalogue::ActionKind;
 

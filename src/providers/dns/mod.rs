@@ -19,6 +19,17 @@ pub(super) fn actions() -> Vec<ActionKind> {
     )]
 }
 
+/// The server that a `resolver` argument names; `None`: `system`, as this machine resolves.
+pub(super) fn resolver(text: &str) -> Result<Option<SocketAddr>, String> {
+    match servers::Named::parse(text) {
+        Ok(servers::Named::System) => Ok(None),
+        Ok(servers::Named::Address(address)) => Ok(Some(address)),
+        _ => Err(format!(
+            "`resolver` must be an address such as 127.0.0.1:53, or `system`, not `{text}`"
+        )),
+    }
+}
+
 /// An address of `host`, asked of the server `resolver` and of nobody else.
 pub(super) async fn address_at(
     host: &str,

@@ -51,7 +51,7 @@ pub(super) struct With {
     /// host: a region's load balancer, before DNS leads there. TLS still asks for the url's host.
     connect_to: Option<String>,
     /// The DNS server (address, with a port where it is not 53) that is asked for the host. Default:
-    /// as this machine does.
+    /// `system`, as this machine does.
     resolver: Option<String>,
 }
 

@@ -31,12 +31,7 @@ impl Endpoint {
         if connect_to.is_some() && !matches!(url.host(), Some(Host::Domain(_))) {
             return Err(refused("`connect_to` needs a name, not an address, in `url`"));
         }
-        let resolver = match resolver {
-            None => None,
-            Some(text) => Some(address(text).ok_or_else(|| {
-                refused(format!("`resolver` must be an address such as 127.0.0.1:53, not `{text}`"))
-            })?),
-        };
+        let resolver = resolver.map_or(Ok(None), dns::resolver).map_err(refused)?;
         Ok(Self { url, connect_to, resolver })
     }
 
@@ -105,10 +100,6 @@ fn place(text: &str, port: u16) -> Result<(String, u16)> {
         Ok(Host::Domain(host)) => Ok((host, port)),
         _ => Err(refused(format!("`connect_to` must be a host or address, not `{text}`"))),
     }
-}
-
-fn address(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| Some((text.parse::<IpAddr>().ok()?, 53).into()))
 }
 
 pub(super) fn refused(why: impl Into<String>) -> Error {

@@ -8,20 +8,22 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Exe
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use super::message::Message;
+use super::notification::Notification;
 use super::sending::Trouble;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
-/// Gives the mail to the server.
+/// Gives the mail to the server, and what the server said.
 pub async fn send(
     authorities: &[CertificateDer<'static>],
     url: &str,
     mail: Mail,
     limit: Duration,
-) -> Result<(), Trouble> {
+) -> Result<String, Trouble> {
     let transport = transport(authorities, url, limit)?;
-    transport.send(mail).await.map(|_| ()).map_err(trouble)
+    let response = transport.send(mail).await.map_err(trouble)?;
+    let said = response.message().collect::<Vec<_>>().join(" ");
+    Ok(format!("{} {said}", response.code()).trim().to_owned())
 }
 
 /// Connects, says hello and signs in; sends nothing.
@@ -32,7 +34,7 @@ pub async fn sign_in(
 ) -> Result<(), Trouble> {
     match transport(authorities, url, limit)?.test_connection().await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Trouble::Again("the server does not answer as one".to_owned())),
+        Ok(false) => Err(Trouble::again("the server does not answer as one")),
         Err(e) => Err(trouble(e)),
     }
 }
@@ -97,38 +99,37 @@ fn trouble(error: lettre::transport::smtp::Error) -> Trouble {
     }
     match error.is_permanent() || error.is_tls() || error.is_client() {
         true => Trouble::Never(text),
-        false => Trouble::Again(text),
+        false => Trouble::again(text),
     }
 }
 
-/// The mail itself. Its id is the same for every try, and all of a run refer to one, so that readers
-/// see one thread.
-pub fn mail(message: &Message, from: &str, to: &[String]) -> Result<Mail, String> {
+/// The mail itself. Its id is the same for every try, and all that belongs together refers to one, so
+/// that readers see one thread.
+pub fn mail(told: &Notification, from: &str, to: &[String]) -> Result<Mail, String> {
     let from: lettre::message::Mailbox =
         from.parse().map_err(|e| format!("`from` is not a mail address: {e}"))?;
     let domain = from.email.domain().to_owned();
-    let subject: String = message.headline().chars().take(200).collect();
+    let subject: String = told.headline.chars().take(200).collect();
     let text = |name: &'static str, value: String| {
         HeaderValue::new(HeaderName::new_from_ascii_str(name), value)
     };
     let mut builder = Mail::builder()
         .from(from)
         .subject(subject)
-        .date(message.at.into())
-        .message_id(Some(format!("<{}@{domain}>", id(&message.id()))))
-        .references(format!("<{}@{domain}>", id(&message.run)))
+        .date(told.at.into())
+        .message_id(Some(format!("<{}@{domain}>", id(&told.id))))
+        .references(format!("<{}@{domain}>", id(&told.thread)))
         .header(ContentType::TEXT_PLAIN)
         // RFC 3834: nobody's absence is to be told to a program.
-        .raw_header(text("Auto-Submitted", "auto-generated".to_owned()))
-        .raw_header(text("X-Drctl-Run", message.run.clone()));
-    if message.drill {
-        builder = builder.raw_header(text("X-Drctl-Drill", "yes".to_owned()));
+        .raw_header(text("Auto-Submitted", "auto-generated".to_owned()));
+    for (name, value) in &told.headers {
+        builder = builder.raw_header(text(name, value.clone()));
     }
     for address in to {
         let address = address.parse().map_err(|e| format!("`to`: `{address}`: {e}"))?;
         builder = builder.to(address);
     }
-    builder.body(message.plain()).map_err(|e| e.to_string())
+    builder.body(told.plain()).map_err(|e| e.to_string())
 }
 
 /// Whether these can be written to.
@@ -151,14 +152,19 @@ fn id(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Message;
     use super::super::message::tests::message;
     use super::*;
+
+    fn mail(message: &Message, from: &str, to: &[String]) -> Result<Mail, String> {
+        super::mail(&message.notification(), from, to)
+    }
 
     #[test]
     fn a_mail_can_be_told_from_its_repeats_and_drills_are_marked() {
         let to = ["oncall@petforce.test".to_owned(), "Bob <bob@petforce.test>".to_owned()];
-        let mail = mail(&message(), "drctl <drctl@petforce.test>", &to).unwrap();
-        let text = String::from_utf8(mail.formatted()).unwrap();
+        let sent = mail(&message(), "drctl <drctl@petforce.test>", &to).unwrap();
+        let text = String::from_utf8(sent.formatted()).unwrap();
         for line in [
             "From: drctl <drctl@petforce.test>\r\n",
             "Subject: petforce, us-east-1 to us-west-2: promoted & serving\r\n",
@@ -171,12 +177,12 @@ mod tests {
         }
         assert!(!text.contains("X-Drctl-Drill"));
         let drill = Message { drill: true, ..message() };
-        let drill = super::mail(&drill, "a@b.test", &to).unwrap().formatted();
+        let drill = mail(&drill, "a@b.test", &to).unwrap().formatted();
         let drill = String::from_utf8(drill).unwrap();
         assert!(drill.contains("Subject: DRILL: petforce"), "{drill}");
         assert!(drill.contains("X-Drctl-Drill: yes\r\n"), "{drill}");
-        assert!(super::mail(&message(), "nobody", &to).is_err());
-        assert!(super::mail(&message(), "a@b.test", &["x y".to_owned()]).is_err());
+        assert!(mail(&message(), "nobody", &to).is_err());
+        assert!(mail(&message(), "a@b.test", &["x y".to_owned()]).is_err());
     }
 
     #[test]

@@ -7,7 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::notification::{Act, Notification, shortened};
 use crate::providers::{Context, Mode};
+
+/// How long an incident that a run opened is to be believed where nobody closes it.
+const BELIEVED: Duration = Duration::from_hours(4);
 
 /// How bad it is; the words are PagerDuty's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +22,28 @@ pub enum Severity {
     Warning,
     #[default]
     Info,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl From<crate::model::Severity> for Severity {
+    fn from(severity: crate::model::Severity) -> Self {
+        match severity {
+            crate::model::Severity::Critical => Self::Critical,
+            crate::model::Severity::Warning => Self::Warning,
+            crate::model::Severity::Info => Self::Info,
+        }
+    }
 }
 
 /// One notification, the same for every channel.
@@ -95,7 +121,7 @@ impl Message {
     /// The same for what opens an incident and what closes it.
     pub fn incident(&self) -> String {
         // PagerDuty takes 255 characters (Events API v2, `dedup_key`).
-        format!("drctl.{}.{}.{}", self.project, self.run, self.key).chars().take(255).collect()
+        shortened(format!("drctl.{}.{}.{}", self.project, self.run, self.key), 255)
     }
 
     /// One line: "DRILL: petforce, us-east-1 to us-west-2: promoted".
@@ -148,17 +174,40 @@ impl Message {
         lines
     }
 
-    /// As plain text.
-    pub fn plain(&self) -> String {
-        let mut text = format!("{}\n", self.headline());
-        if let Some(rest) = self.rest() {
-            text.push_str(&format!("{rest}\n"));
+    /// As channels take it.
+    pub fn notification(&self) -> Notification {
+        let act = if self.resolve { Act::Resolve } else { Act::Open };
+        let mut headers = vec![("X-Drctl-Run", self.run.clone())];
+        if self.drill {
+            headers.push(("X-Drctl-Drill", "yes".to_owned()));
         }
-        text.push('\n');
-        for (name, value) in self.standing() {
-            text.push_str(&format!("{name:<9} {value}\n"));
+        Notification {
+            project: self.project.clone(),
+            id: self.id(),
+            incident: self.incident(),
+            thread: self.run.clone(),
+            headline: self.headline(),
+            text: self.rest().map(str::to_owned),
+            standing: self.standing(),
+            severity: self.severity,
+            act,
+            group: self.runbook.clone(),
+            class: if self.drill { "drill" } else { "failover" },
+            drill: self.drill,
+            labels: vec![
+                ("run", self.run.clone()),
+                ("runbook", self.runbook.clone()),
+                ("key", self.key.clone()),
+            ],
+            // What closes an incident need not know how bad it was when it was opened.
+            before: vec![Severity::Critical, Severity::Error, Severity::Warning, Severity::Info],
+            since: self.at,
+            believed: BELIEVED,
+            headers,
+            kind: "drctl.notification",
+            data: self.json(),
+            at: self.at,
         }
-        text
     }
 
     /// For programs.
@@ -216,7 +265,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_message_says_where_the_run_stands() {
-        insta::assert_snapshot!(message().plain(), @r"
+        insta::assert_snapshot!(message().notification().plain(), @r"
         petforce, us-east-1 to us-west-2: promoted & serving
         writes go to <us-west-2> now
 
@@ -235,7 +284,7 @@ pub(super) mod tests {
     fn a_drill_cannot_be_taken_for_the_real_thing() {
         let drill = Message { drill: true, resolve: true, ..message() };
         assert!(drill.headline().starts_with("DRILL: resolved: petforce"), "{}", drill.headline());
-        assert!(drill.plain().contains("rehearsal"));
+        assert!(drill.notification().plain().contains("rehearsal"));
         let late = Message { elapsed: Duration::from_mins(16), ..message() };
         assert_eq!(late.clock(), "16m of 15m, over the objective");
     }

@@ -1,17 +1,28 @@
-//! Telling people: `notify.slack`, `notify.pagerduty`, `notify.email`, `notify.webhook`, and
-//! `notify.all`, which uses every channel there is.
+//! Telling people. Runs do so by `notify.slack`, `notify.pagerduty`, `notify.email`,
+//! `notify.webhook`, `notify.datadog` and `notify.alertmanager`, and by `notify.all`, which uses every
+//! channel there is; the runner by alerts, which routes lead to channels (`Alerting`).
 //!
 //! A notification never holds up or fails a run: it is given a bounded time, and what did not get
 //! through becomes a warning, which stands in the report. After a crash a message may be sent twice;
 //! its id is the same, and receivers that look at it fold the two.
 
+mod alert;
+mod alerting;
+mod alertmanager;
+mod book;
+mod datadog;
 mod email;
+mod kept;
 mod message;
+mod notification;
 mod pagerduty;
+mod queue;
 mod readiness;
+mod routing;
 mod sending;
 mod slack;
 mod telling;
+mod trial;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -21,7 +32,12 @@ use super::Arguments;
 use super::catalogue::ActionKind;
 use crate::config::Config;
 
+pub use self::alerting::{Alerting, Told};
+pub use self::book::{Acknowledged, Due, Entry};
+pub use self::queue::AlertQueue;
 pub use self::readiness::two_ways;
+pub use self::routing::checks as route_checks;
+pub use self::trial::{Trial, Wanted, run as try_channels, unreached};
 
 /// Every kind of channel.
 const ALL: &str = "all";
@@ -43,6 +59,14 @@ pub(super) fn actions() -> Vec<ActionKind> {
         ActionKind::new("notify.webhook", "post to a webhook of your own", |with, config| {
             Notify::new("webhook", with, config)
         }),
+        ActionKind::new("notify.datadog", "post an event to DataDog", |with, config| {
+            Notify::new("datadog", with, config)
+        }),
+        ActionKind::new(
+            "notify.alertmanager",
+            "raise or end an alert of Alertmanager",
+            |with, config| Notify::new("alertmanager", with, config),
+        ),
         ActionKind::new("notify.all", "send through every configured channel", |with, config| {
             Notify::new(ALL, with, config)
         }),

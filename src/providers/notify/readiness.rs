@@ -3,26 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{email, pagerduty};
+use super::{datadog, email, pagerduty};
 use crate::config::{ChannelConfig, ChannelKind, Config, Redaction};
 use crate::providers::{Check, Standing, World, http};
 
 /// How long one channel is tried.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The word for a channel's kind.
-pub fn kind(channel: &ChannelConfig) -> &'static str {
-    match &channel.kind {
-        ChannelKind::Slack { .. } => "slack",
-        ChannelKind::PagerDuty { .. } => "pagerduty",
-        ChannelKind::Email { .. } => "email",
-        ChannelKind::Webhook { .. } => "webhook",
-    }
-}
-
 /// The check of one channel. Never `NotReady`: a notification stops no run.
 pub async fn check(world: &World, channel: &ChannelConfig) -> Check {
-    let what = format!("channel `{}` ({})", channel.name, kind(channel));
+    let what = format!("channel `{}` ({})", channel.name, channel.kind.word());
     let redaction = Redaction::of(&world.config);
     let unset = |e: crate::error::Error| Check::new(Standing::Warning, what.clone(), e.one_line());
     match &channel.kind {
@@ -57,6 +47,19 @@ pub async fn check(world: &World, channel: &ChannelConfig) -> Check {
             Err(e) => unset(e),
             Ok(_) => reachable(world, what, url.as_deref().unwrap_or(pagerduty::ENDPOINT)).await,
         },
+        ChannelKind::DataDog { api_key, url } => match api_key.expose() {
+            Err(e) => unset(e),
+            Ok(_) => reachable(world, what, url.as_deref().unwrap_or(datadog::ENDPOINT)).await,
+        },
+        ChannelKind::Alertmanager { url, token } => {
+            match url
+                .expose()
+                .and_then(|url| token.iter().try_for_each(|t| t.expose().map(|_| ())).map(|()| url))
+            {
+                Err(e) => unset(e),
+                Ok(url) => reachable(world, what, url).await,
+            }
+        }
     }
 }
 
@@ -78,8 +81,11 @@ async fn reachable(world: &World, what: String, url: &str) -> Check {
 pub fn two_ways(config: &Config, channels: &BTreeSet<String>) -> Check {
     let what = "two independent notification channels".to_owned();
     let names = channels.iter().cloned().collect::<Vec<_>>().join(", ");
-    let kinds: BTreeSet<_> =
-        channels.iter().filter_map(|name| config.channel(name).ok()).map(kind).collect();
+    let kinds: BTreeSet<_> = channels
+        .iter()
+        .filter_map(|name| config.channel(name).ok())
+        .map(|channel| channel.kind.word())
+        .collect();
     match (channels.len(), kinds.len()) {
         (0, _) => Check::new(Standing::Warning, what, "nobody is told of this run")
             .hint("configure a [channel.NAME] and add a `notify.all` step"),

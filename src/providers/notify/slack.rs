@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::message::Message;
+use super::notification::Notification;
 
 /// The request's body. Slack's own formatting: https://docs.slack.dev/messaging/formatting-message-text
-pub fn body(message: &Message) -> Value {
-    let mut text = format!("*{}*\n", escaped(&message.headline()));
-    if let Some(rest) = message.rest() {
+pub fn body(told: &Notification) -> Value {
+    let mut text = format!("*{}*\n", escaped(&told.headline));
+    if let Some(rest) = &told.text {
         text.push_str(&format!("{}\n", escaped(rest)));
     }
-    for (name, value) in message.standing() {
-        text.push_str(&format!("• {name}: {}\n", escaped(&value)));
+    for (name, value) in &told.standing {
+        text.push_str(&format!("• {name}: {}\n", escaped(value)));
     }
     json!({ "text": text })
 }
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn what_slack_would_take_for_markup_is_escaped() {
-        let text = body(&message())["text"].as_str().unwrap().to_owned();
+        let text = body(&message().notification())["text"].as_str().unwrap().to_owned();
         assert!(
             text.starts_with("*petforce, us-east-1 to us-west-2: promoted &amp; serving*\n"),
             "{text}"

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::ALL;
 use super::message::{Message, Severity, Words};
-use super::{readiness, sending};
+use super::readiness;
+use super::sending::{self, Line};
 use crate::config::{ChannelConfig, Config};
 use crate::error::{Error, Kind, Result};
 use crate::model::Span;
@@ -69,7 +70,7 @@ impl Notify {
             // One that has no value here must not stop a failover: it is told when it is used.
             channel: config.channel(name).cloned().map_err(|e| e.one_line()),
         };
-        let of_kind = |r: &Recipient| r.channel.as_ref().is_ok_and(|c| readiness::kind(c) == kind);
+        let of_kind = |r: &Recipient| r.channel.as_ref().is_ok_and(|c| c.kind.word() == kind);
         let all = || config.channel_names().map(recipient).collect::<Vec<_>>();
         let recipients = match (&with.channel, kind) {
             (None, ALL) => all(),
@@ -166,10 +167,15 @@ impl Action for Notify {
         let end =
             cx.deadline.checked_sub(MARGIN).unwrap_or(cx.deadline).min(Instant::now() + within);
         let message = self.message(cx);
+        let notification = message.notification();
         cx.waits_for(format!("{} to be told", self.channels().collect::<Vec<_>>().join(", ")));
         let sent =
             join_all(self.recipients.iter().map(async |recipient| match &recipient.channel {
-                Ok(channel) => sending::send(cx.world, channel, &message, end).await,
+                Ok(channel) => {
+                    let line = Line::from(cx.world);
+                    let sent = sending::send(line, channel, &notification, end).await;
+                    sent.map(|_| ()).map_err(|e| e.text().to_owned())
+                }
                 Err(why) => Err(why.clone()),
             }))
             .await;

@@ -7,14 +7,14 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::message::Message;
+use super::notification::Notification;
 
 /// The request's body.
-pub fn body(message: &Message) -> Value {
+pub fn body(told: &Notification) -> Value {
     json!({
-        "type": "drctl.notification",
-        "timestamp": message.at.to_rfc3339_opts(SecondsFormat::Secs, true),
-        "data": message.json(),
+        "type": told.kind,
+        "timestamp": told.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "data": told.data,
     })
 }
 

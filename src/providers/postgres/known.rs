@@ -28,6 +28,8 @@ pub struct Known {
     /// Where recovery ended, and on what timeline, once it has.
     pub ended_at: Option<Lsn>,
     pub new_timeline: Option<u32>,
+    /// The first transaction that the promoted standby never saw.
+    pub next_transaction: Option<u64>,
     /// Until when everything is safe, by the assessment.
     pub safe_until: Option<String>,
 }
@@ -45,6 +47,7 @@ pub fn of(facts: &BTreeMap<String, Facts>, database: &str) -> Known {
         known.timeline = known.timeline.max(timeline("old_timeline"));
         known.ended_at = known.ended_at.max(text("ended_at").and_then(|t| t.parse().ok()));
         known.new_timeline = known.new_timeline.max(timeline("new_timeline"));
+        known.next_transaction = known.next_transaction.max(number("next_transaction"));
         if let Some(identifier) = text("system_identifier") {
             known.system_identifier = Some(identifier.to_owned());
         }

@@ -14,6 +14,7 @@ use super::samples::{self, Sample};
 use super::server::{Server, Where, effectful, harmless, is_over, limits, standby_checks};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::model::Lsn;
 use crate::postgres::replication::{Replication, Role, bounded, look_in};
 use crate::postgres::{Session, is_connection_lost, is_transient, sqlstate};
 use crate::providers::{
@@ -24,6 +25,23 @@ use crate::providers::{
 const AGAIN: Duration = Duration::from_millis(100);
 /// What the control store may take away from the clock.
 const SAMPLES: Duration = Duration::from_secs(2);
+
+/// The number of the first transaction that the standby has not seen, and how far it had replayed
+/// then: with nothing replayed after that, it is the first one that is lost.
+#[derive(Debug, Clone, Copy)]
+struct NextTransaction {
+    number: u64,
+    replayed: Option<Lsn>,
+}
+
+impl NextTransaction {
+    /// `seen` came before, so that what is replayed in between shows in its position.
+    async fn of(session: &Session, seen: &Replication, limit: Duration) -> Option<Self> {
+        let sql = "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())";
+        let row = bounded(limit, || "read a snapshot".to_owned(), session.row(sql)).await.ok()?;
+        Some(Self { number: row.number(0).ok()?, replayed: seen.replayed })
+    }
+}
 
 pub struct Promote {
     standby: Server,
@@ -76,7 +94,7 @@ impl Promote {
         seen: &Replication,
         known: &Known,
         samples: &[Sample],
-        door_open: bool,
+        next: Option<NextTransaction>,
     ) -> Applied {
         let mut applied = Applied::default()
             .fact("database", self.standby.database.clone())
@@ -111,8 +129,8 @@ impl Promote {
             .fact("lost_bytes", loss.bytes.map_or_else(unknown, Into::into))
             .fact("lost_bytes_at_least", loss.bytes_at_least)
             .fact("loss_basis", loss.basis);
-        if !door_open {
-            applied = applied.warning(format!("{} is closed", self.standby.label()));
+        if let Some(next) = next.filter(|next| next.replayed == ended) {
+            applied = applied.fact("next_transaction", next.number);
         }
         applied
     }
@@ -286,7 +304,7 @@ impl Action for Promote {
         if !door.open || door.read_only {
             return Ok(Observed::NotDone("it is promoted, and closed by the fence".to_owned()));
         }
-        Ok(Observed::Done(self.facts(&seen, &known, &samples, true).facts))
+        Ok(Observed::Done(self.facts(&seen, &known, &samples, None).facts))
     }
 
     async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure> {
@@ -302,6 +320,7 @@ impl Action for Promote {
             self.known(cx),
         );
         let (session, seen) = reached.map_err(harmless)?;
+        let mut next = None;
         let (known, warnings) = match seen.role {
             Role::Primary => {
                 self.promoted(&known, &seen)
@@ -317,6 +336,7 @@ impl Action for Promote {
                     let name = &self.standby.database;
                     let _ = samples::append_within(SAMPLES, store, name, &sample).await;
                 }
+                next = NextTransaction::of(&session, &seen, limits.queries).await;
                 cx.waits_for(format!("{label} to leave recovery"));
                 self.ask(&session, limits.queries).await?;
                 (known, warnings)
@@ -329,7 +349,7 @@ impl Action for Promote {
         }
         self.open(cx, &session).await?;
         let seconds = began.elapsed().as_secs_f64();
-        let mut applied = self.facts(&seen, &known, &samples, true).fact("seconds", seconds);
+        let mut applied = self.facts(&seen, &known, &samples, next).fact("seconds", seconds);
         applied.warnings.extend(warnings);
         let timeline = seen.timeline.map_or_else(|| "?".to_owned(), |t| t.to_string());
         applied.summary = format!(

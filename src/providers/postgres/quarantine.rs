@@ -118,6 +118,19 @@ impl Quarantine {
         }
     }
 
+    /// How many transactions only the old primary has committed: those that the new one never saw.
+    /// Before it is shut, which takes some of its own.
+    async fn lost_transactions(&self, cx: &Context<'_>, session: &Session) -> Option<u64> {
+        let next = known::of(cx.facts, &self.old.database).next_transaction?;
+        let sql = format!(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series({next},
+                 pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint - 1) x
+              WHERE pg_catalog.pg_xact_status(x::text::pg_catalog.xid8) = 'committed'"
+        );
+        let what = || format!("count what only {} has", self.old.label());
+        bounded(limits(cx).queries, what, session.row(&sql)).await.ok()?.number(0).ok()
+    }
+
     /// A run that leaves the old primary to come back as it was has not done all that it should.
     fn left_to_do(&self, away: Error, waited: &str) -> Failure {
         let (label, region, new) = (self.old.label(), &self.old.region, &self.new.region);
@@ -245,10 +258,18 @@ impl Action for Quarantine {
                 Found::Loose(found) => {
                     let (session, seen) = *found;
                     self.must_be_superseded(cx, &seen).await?;
+                    let lost = self.lost_transactions(cx, &session).await;
                     let ended = self.shut(cx, &session).await?;
-                    let summary =
+                    let mut summary =
                         format!("{label} is shut out, {} ended", counted(ended, "session"));
-                    let applied = Applied::new(summary)
+                    let mut applied = Applied::default();
+                    if let Some(lost) = lost {
+                        let count = counted(lost, "transaction");
+                        summary.push_str(&format!("; what only it has: {count}"));
+                        applied = applied.fact("lost_transactions", lost);
+                    }
+                    applied.summary = summary;
+                    let applied = applied
                         .fact("database", self.old.database.clone())
                         .fact("quarantined", true)
                         .fact("ended", ended);

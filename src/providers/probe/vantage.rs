@@ -1,15 +1,17 @@
 //! One place from which the primary is looked at.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use url::Url;
+use url::{Host, Url};
 
 use super::verdict::Vote;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::replication::{Limits, Receiver, Role};
 use crate::postgres::{Unreachable, is_transient, sqlstate};
 use crate::providers::postgres::Server;
+use crate::providers::{World, dns};
 
 /// A primary that is alive sends its standby something at least every `wal_sender_timeout / 2`, 30 s by
 /// default (PostgreSQL documentation, 20.6).
@@ -24,8 +26,8 @@ pub enum Vantage {
     Sql(Server),
     /// What the standby's WAL receiver hears.
     Standby(Server),
-    /// A URL that tells by its status.
-    Http { url: Url },
+    /// A URL that tells by its status; `resolver` is asked for its host, if not this machine.
+    Http { url: Url, resolver: Option<SocketAddr> },
 }
 
 /// What one look found.
@@ -42,12 +44,12 @@ fn look(vote: Vote, found: impl Into<String>) -> Look {
 }
 
 impl Vantage {
-    pub fn http(text: &str) -> Result<Self> {
+    pub fn http(text: &str, resolver: Option<SocketAddr>) -> Result<Self> {
         let url = Url::parse(text).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
         let url = url.ok_or_else(|| {
             Error::new(Kind::Usage, format!("`{text}` is no URL such as https://host/health"))
         })?;
-        Ok(Self::Http { url })
+        Ok(Self::Http { url, resolver })
     }
 
     pub fn label(&self) -> String {
@@ -55,7 +57,7 @@ impl Vantage {
             Self::Sql(server) => format!("SQL to {}", server.region),
             Self::Standby(server) => format!("the standby in {}", server.region),
             // Without a query, which may hold a token.
-            Self::Http { url } => {
+            Self::Http { url, .. } => {
                 format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or(""), url.path())
             }
         }
@@ -63,11 +65,24 @@ impl Vantage {
 
     /// Looks once, for at most `limit` a question. A standby that heard from the primary within `fresh`
     /// sees it up.
-    pub async fn look(&self, http: &reqwest::Client, limit: Duration, fresh: Duration) -> Look {
+    pub async fn look(&self, world: &World, limit: Duration, fresh: Duration) -> Look {
         match self {
             Self::Sql(server) => sql(server, limit).await,
             Self::Standby(server) => standby(server, limit, fresh).await,
-            Self::Http { url } => get(http, url, limit).await,
+            Self::Http { url, resolver } => {
+                let (Some(Host::Domain(host)), Some(resolver)) = (url.host(), resolver) else {
+                    return get(&world.http, url, limit).await;
+                };
+                let port = url.port_or_known_default().unwrap_or(443);
+                let address = match dns::address_at(host, *resolver, limit).await {
+                    Ok(ip) => SocketAddr::new(ip, port),
+                    Err(why) => return look(Vote::Unknown, why),
+                };
+                match world.fresh_http(Some((host, address))) {
+                    Ok(http) => get(&http, url, limit).await,
+                    Err(e) => look(Vote::Unknown, e.one_line()),
+                }
+            }
         }
     }
 }

@@ -92,6 +92,7 @@ pub fn request(
         tables: Vec::new(),
         create: true,
         replace: false,
+        allow: crate::restore::Allow::default(),
         roles: match roles {
             Roles::Refuse => restore::Roles::Refuse,
             Roles::Create => restore::Roles::Create,

@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::{
-    DatabaseStatus, Learned, LeaseLine, Newest, OpenRun, Preflight, ServerStatus, Status,
-    StoreStatus,
+    DatabaseStatus, LastDrill, Learned, LeaseLine, Newest, OpenRun, Preflight, ServerStatus,
+    Status, StoreStatus,
 };
 use crate::config::{Config, DatabaseConfig};
+use crate::drill::history::{self as drills, Known};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
@@ -22,6 +23,9 @@ use crate::providers::postgres::loss::{self, Prediction};
 use crate::runbook::journal::{self, Copies};
 use crate::store::epoch::{self, Epoch};
 use crate::store::{Class, ObjectStore, keys, lease};
+
+/// Drills that are looked at for the last one that ended.
+const LOOKED_AT: usize = 5;
 
 /// Snapshots that are passed over, when their manifest cannot be read, before the newest is unknown.
 const PASSED_OVER: usize = 5;
@@ -88,6 +92,7 @@ pub async fn gather(sources: &Sources, now: DateTime<Utc>) -> Status {
             (Err(_), true) => Learned::Known(Vec::new()),
             _ => learned,
         };
+    let drill = last_drill(sources).await;
     Status {
         at: now,
         project: config.project.clone(),
@@ -96,6 +101,7 @@ pub async fn gather(sources: &Sources, now: DateTime<Utc>) -> Status {
         databases,
         preflight,
         runbook,
+        drill,
         open_runs: none(open_runs),
         leases: lines,
         leases_unknown,
@@ -129,6 +135,40 @@ async fn within<T>(
             );
             Err(Error::new(Kind::Storage, what))
         }
+    }
+}
+
+/// The last drill that any store knows of; unknown where no store could be asked, or where the last
+/// reports cannot be read.
+async fn last_drill(sources: &Sources) -> Learned<Option<LastDrill>> {
+    let stores: Vec<_> = sources.stores.iter().filter_map(|(_, s)| s.as_ref().ok()).collect();
+    let stores: Vec<Arc<dyn ObjectStore>> = stores.into_iter().map(Arc::clone).collect();
+    let asked = async {
+        let (ids, away) = drills::ids(&stores).await;
+        if let (true, Some((store, why))) = (away.len() == stores.len(), away.first()) {
+            return Learned::Unknown(format!("store `{store}`: {why}"));
+        }
+        let mut trouble = None;
+        for (_, known) in drills::newest(&stores, &sources.keys, &ids, LOOKED_AT).await {
+            match known {
+                Known::Ended(account) => {
+                    return Learned::Known(Some(LastDrill {
+                        id: account.id.clone(),
+                        at: account.began,
+                        what: format!("{} {}", account.rehearsal.as_str(), account.subject),
+                        outcome: account.outcome,
+                        recovery_seconds: account.objectives.recovery_seconds,
+                    }));
+                }
+                Known::Unreadable(why) => trouble = trouble.or(Some(why)),
+                Known::Cleared(..) | Known::Open(_) => {}
+            }
+        }
+        trouble.map_or(Learned::Known(None), Learned::Unknown)
+    };
+    match tokio::time::timeout(sources.limit, asked).await {
+        Ok(learned) => learned,
+        Err(_) => Learned::Unknown("the stores do not answer in time".to_owned()),
     }
 }
 

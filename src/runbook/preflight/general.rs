@@ -34,6 +34,13 @@ pub(super) async fn checks(
     let (copies, active, credentials) = tokio::join!(copies, active, credentials);
     let mut found = active;
     found.push(channels(world, plans));
+    if world.config.route_names().next().is_some() {
+        // A run tells by its own steps: routes of alerts stop none.
+        found.extend(notify::route_checks(&world.config).into_iter().map(|mut check| {
+            check.standing = check.standing.min(Standing::Warning);
+            check
+        }));
+    }
     found.extend(credentials);
     found.extend(copies.into_iter().flatten());
     found

@@ -15,6 +15,7 @@ const CLIENTS: &[(&str, &str)] = &[
     (".route53().", "route53"),
     (".quotas().", "servicequotas"),
     (".sts().", "sts"),
+    (".cloudwatch().", "cloudwatch"),
 ];
 
 /// Those of the store behind `route53.health_switch`.

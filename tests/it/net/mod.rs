@@ -1,5 +1,6 @@
 //! The actions that meet clients and people, against real servers.
 
+mod alerts;
 mod command;
 mod dns;
 mod email;

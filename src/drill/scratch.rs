@@ -1,0 +1,47 @@
+//! Where a drill restores to, and the ports by which it reaches what it does not do itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use crate::config::AppConfig;
+use crate::error::{Error, Kind, Result};
+use crate::postgres::Conninfo;
+
+/// The kind of place that a drill is to use.
+#[derive(Debug, Clone)]
+pub enum Ground {
+    /// A server of drctl's own.
+    Embedded {
+        /// The folder that holds its folder.
+        place: Option<PathBuf>,
+        user: String,
+        pg_bin: Option<PathBuf>,
+    },
+    /// A database on the server of a target.
+    Server { target: String },
+}
+
+/// Starts an application and asks whether it serves.
+#[async_trait]
+pub trait Applications: Send + Sync {
+    /// Starts it with `env` besides its own variables, asks until it serves or its time is over, and
+    /// ends it with all that it started. Gives what it answered.
+    async fn serve_once(&self, app: &AppConfig, env: &BTreeMap<String, String>) -> Result<String>;
+}
+
+/// What the configuration knows of places.
+#[derive(Clone, Default)]
+pub struct Grounds {
+    pub targets: BTreeMap<String, Conninfo>,
+}
+
+impl Grounds {
+    pub fn target(&self, name: &str) -> Result<&Conninfo> {
+        self.targets.get(name).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("target `{name}` is not to be had here"))
+                .hint(format!("add [target.{name}], or give the secret that it needs"))
+        })
+    }
+}

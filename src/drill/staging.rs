@@ -1,0 +1,80 @@
+//! A database of the drill's own on a staging server.
+
+use crate::error::{Error, Kind, Result};
+use crate::model::DrillId;
+use crate::postgres::{Conninfo, Session, connect, quote};
+
+/// The application name of the sessions that make and drop.
+const APPLICATION: &str = "drctl drill";
+/// How a restore names what it has not finished.
+const UNFINISHED: &str = "__drctl_restoring";
+
+/// The name of a drill's database: no other may have one like it.
+pub fn name(id: &DrillId) -> String {
+    format!("drctl_drill_{}", id.as_str().to_lowercase().replace('-', "_"))
+}
+
+/// A session beside the databases of drills.
+pub async fn beside(target: &Conninfo) -> Result<Session> {
+    // The one that the target names may be the only one that its role may use.
+    let mut last = None;
+    for database in [target.database(), "postgres", "template1"] {
+        match connect(&target.with_database(database), APPLICATION).await {
+            Ok(session) => return Ok(session),
+            Err(e) => last = last.or(Some(e)),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::new(Kind::Bug, "no database was tried")))
+}
+
+/// Drops a drill's database, finished or not, and the roles that were made for it. Gives what was
+/// removed, and what was left and why.
+pub async fn clear(
+    target: &Conninfo,
+    id: &DrillId,
+    roles: &[String],
+) -> Result<(Vec<String>, Vec<String>)> {
+    let session = beside(target).await?;
+    let (mut removed, mut left) = (Vec::new(), Vec::new());
+    // Made from the drill's id alone, so that no record can name another database.
+    for name in [name(id), format!("{}{UNFINISHED}", name(id))] {
+        let there = format!(
+            "SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}",
+            quote::literal(&name)
+        );
+        if session.rows(&there).await?.is_empty() {
+            continue;
+        }
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", quote::ident(&name));
+        session.simple(&sql).await.map_err(|e| e.during(format!("drop the database `{name}`")))?;
+        removed.push(format!("database {name}"));
+    }
+    for role in roles {
+        // One that somebody logs in with is no stub; one that owns something is refused by the server.
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {} AND NOT rolcanlogin AND NOT rolsuper",
+            quote::literal(role)
+        );
+        if session.rows(&sql).await?.is_empty() {
+            continue;
+        }
+        match session.simple(&format!("DROP ROLE {}", quote::ident(role))).await {
+            Ok(()) => removed.push(format!("role {role}")),
+            Err(e) => left.push(format!("role {role}: {}", e.one_line())),
+        }
+    }
+    session.close().await;
+    Ok((removed, left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_whole_with_the_ending_of_a_restore() {
+        let name = name(&"d20261122T134512Z-3f9a1c".parse().unwrap());
+        assert_eq!(name, "drctl_drill_d20261122t134512z_3f9a1c");
+        assert!(name.len() + UNFINISHED.len() <= 63);
+    }
+}

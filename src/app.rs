@@ -3,6 +3,7 @@
 
 pub mod child;
 mod drill;
+mod presence;
 mod scheduling;
 mod serving;
 mod telling;
@@ -318,7 +319,7 @@ impl App {
     }
 }
 
-pub use serving::{NoSchedule, Said, Serving, WebParts};
+pub use serving::{NoSchedule, Serving, WebParts};
 
 /// Where drctl keeps what this machine must remember, as the XDG base directory specification has
 /// it; `DRCTL_STATE_DIR` goes before.

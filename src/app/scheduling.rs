@@ -15,7 +15,7 @@ use crate::error::{Attempt as _, Error, Kind, Result};
 use crate::integrity::history::{self, Which};
 use crate::integrity::seal::Keys;
 use crate::integrity::verify::{Depth, Sample, Verdict, VerifyRequest, verify};
-use crate::model::{Alert, AlertSink, Manifest, Silent, SnapshotId};
+use crate::model::{AlertSink, Manifest, Silent, SnapshotId};
 use crate::postgres::replication::Limits;
 use crate::providers::http::Heartbeats;
 use crate::providers::postgres::{sampler, samples};
@@ -109,11 +109,6 @@ impl App {
             missed: 0,
         });
         self.ledger().write(&unit.id(), &record).await.map(|_| ())
-    }
-
-    /// Where alerts go. Whatever is behind it, the runner's own log has them too.
-    pub fn alert_sink(&self) -> Arc<dyn AlertSink> {
-        Arc::new(LogOnly)
     }
 
     /// How the schedule stands, from the stores alone, whoever runs it.
@@ -302,14 +297,6 @@ impl Replicas for Servers {
         let control = self.control().await?;
         Ok(samples::read(&*control, database).await?.pop().map(seen))
     }
-}
-
-/// Nobody beside the log, which the runner writes itself.
-struct LogOnly;
-
-#[async_trait]
-impl AlertSink for LogOnly {
-    async fn alert(&self, _: Alert) {}
 }
 
 struct Calls(Heartbeats);

@@ -70,7 +70,11 @@ impl App {
 
     /// Where a runner hands its alerts over: told in the background, kept in the control store. What
     /// cannot be told goes to `log`.
-    pub async fn alert_queue(&self, by: String, log: Arc<dyn Sink>) -> Result<AlertQueue> {
+    pub async fn alert_queue(
+        &self,
+        by: String,
+        log: Arc<dyn Sink>,
+    ) -> Result<(Arc<Alerting>, Arc<AlertQueue>)> {
         let alerting = match self.alerting(by.clone()).await {
             Ok(alerting) => alerting,
             // People are told all the same.
@@ -80,7 +84,9 @@ impl App {
                 Alerting::new(Arc::clone(&self.config), None, by)?
             }
         };
-        Ok(AlertQueue::start(Arc::new(alerting), log))
+        let alerting = Arc::new(alerting);
+        let queue = AlertQueue::start(Arc::clone(&alerting), log);
+        Ok((alerting, Arc::new(queue)))
     }
 
     /// The metrics of a runner, for `/metrics` and [`App::publish`].

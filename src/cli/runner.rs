@@ -15,6 +15,7 @@ use super::render::{Done, plural};
 use super::runner_args::{LogForm, Runner as Args};
 use crate::app::App;
 use crate::error::{Attempt as _, Error, Kind, Result};
+use crate::model::{Event, Level, Sink};
 use crate::schedule::{Diary, Happening, Order, Plan, Terms, Unit, Worked, run as work};
 
 pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
@@ -44,11 +45,21 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
     }
     // The jobs use the very file that this runner has read.
     let path = Some(app.config.path.clone());
-    let ports = app.runner_ports(path.clone(), app.alert_sink(), Arc::clone(&diary))?;
     let (orders, received) = mpsc::channel(4);
-    let (shown, _) = watch::channel(Arc::new(plan.blank(Utc::now())));
-    let working = work(plan, ports, terms, received, shown);
-    let signals = signals(orders, path, diary);
+    let (shown, seen) = watch::channel(Arc::new(plan.blank(Utc::now())));
+    let log: Arc<dyn Sink> = Arc::new(Aside(Arc::clone(&diary)));
+    let runner = terms.runner.clone();
+    let presence = app.presence(runner.clone(), seen, Arc::clone(&log), args.once).await?;
+    let ports = app.runner_ports(path.clone(), presence.alerts(), Arc::clone(&diary))?;
+    let stop = watch::Sender::new(false);
+    let beside = presence.run(stop.subscribe());
+    let working = async {
+        let worked = work(plan, ports, terms, received, shown).await;
+        let _ = stop.send(true);
+        worked
+    };
+    let working = async { tokio::join!(working, beside).0 };
+    let signals = signals(orders, Again { path, diary, runner, log });
     let worked = tokio::select! {
         worked = working => worked,
         stopped = signals => return Err(stopped),
@@ -131,11 +142,7 @@ fn plain(host: &str) -> String {
 }
 
 /// Turns signals into orders. Ends only with a second signal to stop.
-async fn signals(
-    orders: mpsc::Sender<Order>,
-    path: Option<PathBuf>,
-    diary: Arc<dyn Diary>,
-) -> Error {
+async fn signals(orders: mpsc::Sender<Order>, again: Again) -> Error {
     let listen = |kind| signal(kind).attempt(Kind::Failed, || "listen for signals".to_owned());
     let (mut term, mut int, mut hup) = match (
         listen(SignalKind::terminate()),
@@ -151,7 +158,7 @@ async fn signals(
             _ = term.recv() => {}
             _ = int.recv() => {}
             _ = hup.recv() => {
-                reload(&orders, path.clone(), &diary).await;
+                again.reload(&orders).await;
                 continue;
             }
         }
@@ -165,17 +172,46 @@ async fn signals(
     }
 }
 
-async fn reload(orders: &mpsc::Sender<Order>, path: Option<PathBuf>, diary: &Arc<dyn Diary>) {
-    let loaded = App::load(path.as_deref()).and_then(|app| {
-        let plan = plan(&app)?;
-        let ports = app.runner_ports(path, app.alert_sink(), Arc::clone(diary))?;
-        Ok(Order::Reload { plan: Box::new(plan), ports: Box::new(ports) })
-    });
-    match loaded {
-        Ok(order) => {
-            let _ = orders.send(order).await;
+/// What reading the configuration anew needs.
+struct Again {
+    path: Option<PathBuf>,
+    diary: Arc<dyn Diary>,
+    runner: String,
+    log: Arc<dyn Sink>,
+}
+
+impl Again {
+    async fn reload(&self, orders: &mpsc::Sender<Order>) {
+        match self.load().await {
+            Ok(order) => {
+                let _ = orders.send(order).await;
+            }
+            Err(e) => self.diary.note(Utc::now(), Happening::ConfigRefused { error: e.one_line() }),
         }
-        Err(e) => diary.note(Utc::now(), Happening::ConfigRefused { error: e.one_line() }),
+    }
+
+    async fn load(&self) -> Result<Order> {
+        let app = App::load(self.path.as_deref())?;
+        let plan = plan(&app)?;
+        // New channels and routes count at once; the page and the metrics keep their address.
+        let (_, alerts) = app.alert_queue(self.runner.clone(), Arc::clone(&self.log)).await?;
+        let ports = app.runner_ports(self.path.clone(), alerts, Arc::clone(&self.diary))?;
+        Ok(Order::Reload { plan: Box::new(plan), ports: Box::new(ports) })
+    }
+}
+
+/// Notices of what stands beside the runner, in its log.
+struct Aside(Arc<dyn Diary>);
+
+impl Sink for Aside {
+    fn emit(&self, event: Event) {
+        if let Event::Notice { level, message } = event {
+            let happening = match level {
+                Level::Info => Happening::Notice { message },
+                _ => Happening::Trouble { what: "beside the jobs".to_owned(), error: message },
+            };
+            self.0.note(Utc::now(), happening);
+        }
     }
 }
 

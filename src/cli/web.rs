@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use super::args::Cli;
 use super::carrying;
 use super::render::Done;
-use crate::app::{App, NoSchedule, Said, WebParts};
+use crate::app::{self, App, NoSchedule, WebParts};
 use crate::config::{Config, WebConfig};
 use crate::error::Result;
 use crate::model::Level;
+use crate::providers::notify::AlertQueue;
 
 /// Show how the service stands as a page, and take alerts in
 #[derive(Debug, Args)]
@@ -43,10 +44,11 @@ pub async fn run(cli: &Cli, args: &Web) -> Result<Done> {
         app.config = Arc::new(config);
     }
     let sink = carrying::sink(cli.json);
+    let (_, queue) = app.alert_queue(app::operator(), Arc::clone(&sink)).await?;
     let parts = WebParts {
         beside: Arc::new(NoSchedule),
         metrics: None,
-        alerts: Arc::new(Said(Arc::clone(&sink))),
+        alerts: Arc::<AlertQueue>::clone(&queue),
         sink: Arc::clone(&sink),
     };
     for warning in &app.config.warnings {
@@ -65,5 +67,6 @@ pub async fn run(cli: &Cli, args: &Web) -> Result<Done> {
         let _ = stop.send(true);
     };
     tokio::join!(serving.run(stop.subscribe()), stopping);
+    queue.flush(std::time::Duration::from_secs(10)).await;
     Ok(Done::with(0, String::new(), json!({ "url": url })))
 }

@@ -127,9 +127,13 @@ impl Unit {
         } else if self.job.catch_up == CatchUp::None && now > at + late + IN_TIME {
             return not;
         }
+        // Too late then, if nobody begins it before.
+        let late_end = (tries.is_empty() && self.job.catch_up == CatchUp::None)
+            .then_some(at + late + IN_TIME + TimeDelta::milliseconds(1));
+        let again = late_end.into_iter().chain(after).min();
         let before = record.outcomes.iter().map(|o| o.turn).filter(|turn| *turn < at).max();
         let missed = before.map_or(0, |before| turns::between(on, before, at));
-        Look { turn: Some(Turn { at, missed }), again: after }
+        Look { turn: Some(Turn { at, missed }), again }
     }
 
     /// Whether it is tried until it is done: what keeps the age of snapshots down.

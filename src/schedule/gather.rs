@@ -49,12 +49,9 @@ pub async fn gather(
     for (watch, found) in plan.watches.iter_mut().zip(found) {
         watch.learn(found, Duration::ZERO);
     }
-    let known = plan.units.iter().zip(&records).map(|(unit, record)| {
-        let learned = match record {
-            Ok(record) => Learned::Known(record),
-            Err(e) => Learned::Unknown(e.one_line()),
-        };
-        (unit, learned)
+    let known = plan.units.iter().zip(&records).map(|(unit, record)| match record {
+        Ok(record) => (unit, Learned::Known(record), unit.look(record, now).turn),
+        Err(e) => (unit, Learned::Unknown(e.one_line()), None),
     });
     Standing {
         at: now,

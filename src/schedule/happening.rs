@@ -66,6 +66,10 @@ pub enum Happening {
     Alert {
         alert: Alert,
     },
+    /// Worth a line, and nobody's trouble.
+    Notice {
+        message: String,
+    },
     /// Something of the runner's own did not work.
     Trouble {
         what: String,
@@ -131,6 +135,7 @@ impl fmt::Display for Happening {
                 Severity::Critical => write!(f, "CRITICAL: {}", alert.summary),
                 _ => write!(f, "alert: {}", alert.summary),
             },
+            Self::Notice { message } => write!(f, "{message}"),
             Self::Trouble { what, error } => write!(f, "{what}: {error}"),
         }
     }

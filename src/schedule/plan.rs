@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::due::Unit;
+use super::due::{Turn, Unit};
 use super::rpo::Watch;
 use super::standing::{JobStanding, Standing};
 use crate::config::Config;
@@ -48,17 +48,15 @@ impl Plan {
         }
     }
 
-    /// The standing of jobs of which so much is known.
+    /// The standing of jobs of which so much is known, with the turn that is due.
     pub fn jobs<'a>(
-        units: impl IntoIterator<Item = (&'a Unit, Learned<&'a Record>)>,
+        units: impl IntoIterator<Item = (&'a Unit, Learned<&'a Record>, Option<Turn>)>,
         now: DateTime<Utc>,
     ) -> Vec<JobStanding> {
-        let standing = |(unit, record): (&Unit, Learned<&Record>)| {
-            let (state, due) = match record {
-                Learned::Known(record) => {
-                    (Learned::Known(record.state()), unit.look(record, now).turn)
-                }
-                Learned::Unknown(why) => (Learned::Unknown(why), None),
+        let standing = |(unit, record, due): (&Unit, Learned<&Record>, Option<Turn>)| {
+            let state = match record {
+                Learned::Known(record) => Learned::Known(record.state()),
+                Learned::Unknown(why) => Learned::Unknown(why),
             };
             JobStanding {
                 job: unit.job.name.clone(),
@@ -79,7 +77,7 @@ impl Plan {
         Standing {
             at: now,
             project: self.project.clone(),
-            jobs: Self::jobs(self.units.iter().map(|u| (u, unknown())), now),
+            jobs: Self::jobs(self.units.iter().map(|u| (u, unknown(), None)), now),
             rpo: self.watches.iter().map(|w| w.standing(Duration::ZERO, now)).collect(),
             replicas: Vec::new(),
             runners: Learned::Unknown("nobody was asked yet".to_owned()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::due::{Turn, Unit};
+use super::due::{Look, Turn, Unit};
 use super::record::Record;
 use super::standing::Outcome;
 use crate::model::{Alert, Severity, Verdict};
@@ -28,7 +28,7 @@ pub(super) struct Seat {
     /// How the last try ended, in this life of the runner.
     pub last: Option<Verdict>,
     /// When the last look was, and until when it holds.
-    looked: Option<(DateTime<Utc>, Option<DateTime<Utc>>)>,
+    looked: Option<(DateTime<Utc>, Look)>,
     /// The next turn that was reported as waiting.
     late: Option<DateTime<Utc>>,
     /// Whether people were told of the last outcome.
@@ -61,25 +61,26 @@ impl Seat {
     /// The turn that is due now, where this has to be thought about at all. Gives also whether what
     /// is recorded had to be disbelieved.
     pub fn look(&mut self, now: DateTime<Utc>) -> (Option<Turn>, bool) {
-        if let Some((looked, until)) = self.looked
+        if let Some((looked, look)) = self.looked
             && now >= looked
-            && until.is_some_and(|until| now < until)
+            && look.again.is_some_and(|again| now < again)
         {
-            return (None, false);
+            return (look.turn, false);
         }
         let doubted = self.busy.is_none() && self.unit.disbelieve(&mut self.record, now);
         let look = self.unit.look(&self.record, now);
-        self.looked = Some((now, look.again));
-        if look.turn.is_some() {
-            // Due until it is begun: looked at again each time.
-            self.looked = None;
-        }
+        self.looked = Some((now, look));
         (look.turn, doubted)
+    }
+
+    /// The turn that was due at the last look.
+    pub fn due(&self) -> Option<Turn> {
+        self.looked.and_then(|(_, look)| look.turn).filter(|_| self.busy.is_none())
     }
 
     /// Until when nothing changes by itself.
     pub fn wakes(&self) -> Option<DateTime<Utc>> {
-        self.looked.and_then(|(_, until)| until)
+        self.looked.and_then(|(_, look)| look.again)
     }
 
     /// The next turn has come while one is under way: once for each.

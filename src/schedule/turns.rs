@@ -28,8 +28,10 @@ pub fn last(on: &On, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     }
     // Only ever forward, so that both directions have the same turns around a change of clocks; in
     // growing windows, so that neither a turn each minute nor one each leap year takes long.
-    [1, 25, 24 * 32, 24 * 367, 24 * 366 * 8 + 1].into_iter().find_map(|hours| {
-        let mut turn = next(on, now - TimeDelta::hours(hours)).filter(|turn| *turn <= now)?;
+    const HOUR: i64 = 60;
+    const DAY: i64 = 24 * HOUR;
+    [2, HOUR, 25 * HOUR, 32 * DAY, 367 * DAY, 2929 * DAY].into_iter().find_map(|minutes| {
+        let mut turn = next(on, now - TimeDelta::minutes(minutes)).filter(|turn| *turn <= now)?;
         while let Some(later) = next(on, turn).filter(|later| *later <= now) {
             turn = later;
         }

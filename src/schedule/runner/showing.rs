@@ -25,15 +25,10 @@ impl Runner {
                 true => Learned::Known(&seat.record),
                 false => Learned::Unknown("it has not been read yet".to_owned()),
             };
-            (&seat.unit, known)
-        });
-        let mut jobs = Plan::jobs(jobs, now);
-        for (standing, seat) in jobs.iter_mut().zip(&self.seats) {
             // What is under way here is not due any more, recorded or not.
-            if seat.busy.is_some() {
-                standing.due = None;
-            }
-        }
+            (&seat.unit, known, seat.due())
+        });
+        let jobs = Plan::jobs(jobs, now);
         let standing = Standing {
             at: now,
             project: self.plan.project.clone(),

@@ -24,9 +24,13 @@ pub fn by(action: &str) -> &'static [&'static str] {
             "system_identifier",
             "accepted_by",
         ],
-        "notify.all" | "notify.email" | "notify.pagerduty" | "notify.slack" | "notify.webhook" => {
-            &["told", "untold", "message"]
-        }
+        "notify.alertmanager"
+        | "notify.all"
+        | "notify.datadog"
+        | "notify.email"
+        | "notify.pagerduty"
+        | "notify.slack"
+        | "notify.webhook" => &["told", "untold", "message"],
         "postgres.check_primary" => {
             &["database", "sequences", "sequences_moved_on", "slots_here", "slots_lost"]
         }

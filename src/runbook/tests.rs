@@ -218,7 +218,7 @@ fn the_runbook_for_rds_fits_its_objective_and_names_the_instance_that_is_promote
     let plan = plan::make(&book, &config, Mode::Forced, &circumstances).unwrap();
     assert!(plan.budget().total <= plan.rto.0);
     let promote = plan.steps.iter().find(|step| step.id == "promote").unwrap();
-    assert!(promote.point_of_no_return);
+    assert!(plan.point_of_no_return().is_some());
     assert!(promote.description.effect.contains("petforce-us-west-2"), "{:?}", promote.description);
 }
 

@@ -2,7 +2,7 @@
 //! and aliases, and health checks that are really made. It goes on without the control plane, which
 //! is only asked for changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -80,10 +80,11 @@ impl HostedZone {
 }
 
 impl World {
-    /// The zone's records as the control plane has them, in its own words.
-    pub fn records(&self) -> String {
+    /// The zone's records as the control plane has them, in its own words and no order.
+    pub fn records(&self) -> BTreeSet<String> {
         let path = format!("/2013-04-01/hostedzone/{}/rrset", self.zone_id);
-        route53_get(self.global.port(), &path).unwrap().text()
+        let text = route53_get(self.global.port(), &path).unwrap().text();
+        all(&text, "ResourceRecordSet").into_iter().map(str::to_owned).collect()
     }
 }
 

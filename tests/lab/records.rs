@@ -81,15 +81,17 @@ pub fn make(global: &Moto, ends: &Ends<'_>) -> Made {
         format!("<SetIdentifier>{set}</SetIdentifier><Weight>{weight}</Weight>")
     };
     let watched = format!("<HealthCheckId>{check}</HealthCheckId>");
+    // Only `app` has the regions' names: moto, told to delete a set by its identifier, deletes it
+    // under every name.
     let sets = [
         ("app", role("us-east-1", "PRIMARY", &watched), alias(east.1)),
         ("app", role("us-west-2", "SECONDARY", ""), alias(west.1)),
         ("old", String::new(), value(east.0)),
         ("www", String::new(), alias(east.1)),
-        ("beta", share("us-east-1", 100), value(east.0)),
-        ("beta", share("us-west-2", 0), value(west.0)),
-        ("api", role("us-east-1", "PRIMARY", &watched), value(east.0)),
-        ("api", role("us-west-2", "SECONDARY", ""), value(west.0)),
+        ("beta", share("beta-east", 100), value(east.0)),
+        ("beta", share("beta-west", 0), value(west.0)),
+        ("api", role("api-east", "PRIMARY", &watched), value(east.0)),
+        ("api", role("api-west", "SECONDARY", ""), value(west.0)),
     ];
     let changes: String = sets
         .iter()

@@ -83,7 +83,8 @@ fn an_alert_that_counts_has_a_failover_prepared_and_none_begun() {
         "{command}"
     );
     assert!(web.get("/").text().contains("drctl failover --runbook region-failover"));
-    assert!(web.said().contains("nothing was begun"), "{}", web.said());
+    let said = || told.requests().iter().map(|r| r.json().to_string()).collect::<String>();
+    web.until("told channel", |_| said().contains("drctl failover --runbook region-failover"));
     assert_eq!(home.west.keys_with("incident").len(), 3, "{:?}", home.west.keys());
 
     let over = post(&alert("resolved", "PrimaryDown", &began));

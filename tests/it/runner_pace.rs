@@ -133,7 +133,9 @@ async fn delays(stores: Vec<Arc<dyn ObjectStore>>) -> Vec<Duration> {
     tokio::join!(working, waiting).1
 }
 
+// A figure: on a machine that does other things it says how busy that is.
 #[test]
+#[ignore = "a figure, for a quiet machine: cargo test --test it -- --ignored two_hundred_jobs"]
 fn two_hundred_jobs_of_one_minute_begin_within_a_second() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let places = [folder("east"), folder("west")];

@@ -1,11 +1,13 @@
 //! Incidents in the control store: objects that are written once each, so that any number of runners
 //! that hear the same alerts keep one incident between them.
 //!
-//!     state/incident.ID.opened.json            the first alert that counts
-//!     state/incident.ID.event-DIGEST.json      an alert that began or ended; a repeat is the same object
-//!     state/incident.ID.prepared.json          the plan, the loss to expect, the command
-//!     state/incident.ID.begun.json             drctl began the failover itself
-//!     state/incident.ID.closed.json            it is over
+//! ```text
+//! state/incident.ID.opened.json            the first alert that counts
+//! state/incident.ID.event-DIGEST.json      an alert that began or ended; a repeat is the same object
+//! state/incident.ID.prepared.json          the plan, the loss to expect, the command
+//! state/incident.ID.begun.json             drctl began the failover itself
+//! state/incident.ID.closed.json            it is over
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! The report of a run as one HTML page, which needs nothing else: no script, no other file.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html as page};
+use maud::{Markup, html as page};
 
 use super::STYLE;
+use super::document::{document, list, marked};
 use super::markdown::{approvals, losses, recovery, regions};
 use super::run::{RunReport, StepReport, StepStanding};
 use super::timeline::timeline;
@@ -11,63 +12,51 @@ use crate::runbook::record::Ending;
 
 pub fn html(report: &RunReport) -> String {
     let verdict = verdict(report);
-    page! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (report.title) " · " (report.run.id) }
-                style { (PreEscaped(STYLE)) }
+    let body = page! {
+        header {
+            p .kind { "drctl run report" @if report.run.drill { " · DRILL" } }
+            h1 { (report.title) }
+            p class=(format!("verdict {verdict}")) { (words::ending(report.ending)) }
+        }
+        main {
+            (figures(report))
+            (list("What needs attention", &report.attention, "Nothing.", Some("warn")))
+            (list("Left to do", &report.left_to_do, "Nothing.", Some("todo")))
+            section {
+                h2 { "Timeline" }
+                div .drawing { (timeline(report)) }
+                p .legend {
+                    span .key.done {} "done " span .key.failed {} "failed "
+                    span .key.undone {} "undone " span .key.budget {} "time it might have taken"
+                }
             }
-            body {
-                header {
-                    p .kind { "drctl run report" @if report.run.drill { " · DRILL" } }
-                    h1 { (report.title) }
-                    p class=(format!("verdict {verdict}")) { (words::ending(report.ending)) }
-                }
-                main {
-                    (figures(report))
-                    (list("What needs attention", &report.attention, "Nothing.", "warn"))
-                    (list("Left to do", &report.left_to_do, "Nothing.", "todo"))
-                    section {
-                        h2 { "Timeline" }
-                        div .drawing { (timeline(report)) }
-                        p .legend {
-                            span .key.done {} "done " span .key.failed {} "failed "
-                            span .key.undone {} "undone " span .key.budget {} "time it might have taken"
-                        }
-                    }
-                    (list("Data loss", &losses(report), "", ""))
-                    div .pair {
-                        (list("Approvals", &approvals(report), "None were asked for.", ""))
-                        (list("Not told", &report.untold, "Everybody was told.", ""))
-                    }
-                    section {
-                        h2 { "Steps" }
-                        @for step in &report.steps { (step_of(step)) }
-                    }
-                    @if !report.events.is_empty() {
-                        section {
-                            h2 { "Other events" }
-                            ul { @for (at, what) in &report.events {
-                                li { span .at { (span(*at)) } " " (what) }
-                            } }
-                        }
-                    }
-                }
-                footer {
-                    p { "Run " code { (report.run.id) } ", runbook " (report.runbook) ", "
-                        (report.run.mode.as_str()) " mode. Times count from the confirmation at "
-                        (moment(report.run.confirmed)) "; the journal's last entry is of "
-                        (moment(report.last)) ". Prove the journal: "
-                        code { "drctl runs verify " (report.run.id) } }
+            (list("Data loss", &losses(report), "", Some("")))
+            div .pair {
+                (list("Approvals", &approvals(report), "None were asked for.", Some("")))
+                (list("Not told", &report.untold, "Everybody was told.", Some("")))
+            }
+            section {
+                h2 { "Steps" }
+                @for step in &report.steps { (step_of(step)) }
+            }
+            @if !report.events.is_empty() {
+                section {
+                    h2 { "Other events" }
+                    ul { @for (at, what) in &report.events {
+                        li { span .at { (span(*at)) } " " (what) }
+                    } }
                 }
             }
         }
-    }
-    .into_string()
+        footer {
+            p { "Run " code { (report.run.id) } ", runbook " (report.runbook) ", "
+                (report.run.mode.as_str()) " mode. Times count from the confirmation at "
+                (moment(report.run.confirmed)) "; the journal's last entry is of "
+                (moment(report.last)) ". Prove the journal: "
+                code { "drctl runs verify " (report.run.id) } }
+        }
+    };
+    document(&format!("{} · {}", report.title, report.run.id), &page! {}, &[STYLE], &body)
 }
 
 fn verdict(report: &RunReport) -> &'static str {
@@ -106,27 +95,6 @@ fn figures(report: &RunReport) -> Markup {
             @if let Some(why) = &report.run.primary_is_broken {
                 dt { "Primary answered, but" } dd { (why) }
             }
-        }
-    }
-}
-
-fn list(title: &str, items: &[String], none: &str, class: &str) -> Markup {
-    let class = if items.is_empty() { "" } else { class };
-    page! {
-        section class=(class) {
-            h2 { (title) }
-            @if items.is_empty() { p .none { (none) } } @else {
-                ul { @for item in items { li { (marked(item)) } } }
-            }
-        }
-    }
-}
-
-/// What stands between backquotes as code.
-fn marked(text: &str) -> Markup {
-    page! {
-        @for (i, piece) in text.split('`').enumerate() {
-            @if i % 2 == 1 { code { (piece) } } @else { (piece) }
         }
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn approvals(report: &RunReport) -> Vec<String> {
     lines
 }
 
-fn list(text: &mut String, title: &str, items: &[String], none: &str) {
+pub(super) fn list(text: &mut String, title: &str, items: &[String], none: &str) {
     text.push_str(&format!("\n## {title}\n\n"));
     if items.is_empty() {
         text.push_str(&format!("{none}\n"));

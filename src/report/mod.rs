@@ -1,6 +1,7 @@
 //! What came of runs, drills and audits, and how the service stands, for people and programs.
 
 pub mod audit;
+pub mod document;
 mod drill;
 mod html;
 mod left;

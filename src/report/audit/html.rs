@@ -1,12 +1,13 @@
 //! The report of an audit as one HTML page, which needs nothing else: no script, no other file.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html as page};
+use maud::{Markup, html as page};
 
 use super::AuditReport;
 use super::calendar::{ages, calendar};
 use super::markdown::{finding_in_words, in_order, place, scope, verdict};
 use crate::integrity::audit::{DatabaseAudit, Standing, chain};
 use crate::report::STYLE;
+use crate::report::document::document;
 use crate::report::words::{bytes, moment, span};
 
 pub(crate) const MORE_STYLE: &str = include_str!("style.css");
@@ -20,37 +21,30 @@ pub fn html(report: &AuditReport) -> String {
         Standing::Unverified => "fair",
         Standing::Failed => "bad",
     };
-    page! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Audit of " (report.project) " · " (report.audit) }
-                style { (PreEscaped(STYLE)) (PreEscaped(MORE_STYLE)) }
-            }
-            body {
-                header {
-                    p .kind { "drctl audit report" }
-                    h1 { "Audit of " (report.project) }
-                    p class=(format!("verdict {class}")) { (verdict(report)) }
-                }
-                main {
-                    (figures(report))
-                    section { h2 { "Checks" } (checks(report)) }
-                    @for database in &report.databases { (database_of(database)) }
-                    (findings(report))
-                }
-                footer {
-                    p { "Audit " code { (report.audit) } " by " (report.operator) " with " (report.program)
-                        ", from " (moment(report.began)) " to " (moment(report.ended)) ". Prove it: "
-                        code { "drctl audit show " (report.audit) } }
-                }
-            }
+    let body = page! {
+        header {
+            p .kind { "drctl audit report" }
+            h1 { "Audit of " (report.project) }
+            p class=(format!("verdict {class}")) { (verdict(report)) }
         }
-    }
-    .into_string()
+        main {
+            (figures(report))
+            section { h2 { "Checks" } (checks(report)) }
+            @for database in &report.databases { (database_of(database)) }
+            (findings(report))
+        }
+        footer {
+            p { "Audit " code { (report.audit) } " by " (report.operator) " with " (report.program)
+                ", from " (moment(report.began)) " to " (moment(report.ended)) ". Prove it: "
+                code { "drctl audit show " (report.audit) } }
+        }
+    };
+    document(
+        &format!("Audit of {} · {}", report.project, report.audit),
+        &page! {},
+        &[STYLE, MORE_STYLE],
+        &body,
+    )
 }
 
 fn figures(report: &AuditReport) -> Markup {

@@ -1,12 +1,12 @@
 //! The report of a drill as one HTML page, which needs nothing else: no script, no other file.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html as page};
+use maud::{Markup, html as page};
 
 use super::{drawing, loss, recovery, teardown, title, verdict};
 use crate::drill::account::{Account, Check, Outcome, Standing, Teardown};
+use crate::report::STYLE;
+use crate::report::document::{document, list, marked};
 use crate::report::words::{bytes, moment, span};
-
-const STYLE: &str = include_str!("../style.css");
 
 pub fn html(account: &Account) -> String {
     let class = match account.outcome {
@@ -14,75 +14,63 @@ pub fn html(account: &Account) -> String {
         Outcome::Unverified => "verdict fair",
         Outcome::Failed | Outcome::Different => "verdict bad",
     };
-    page! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title(account)) " · " (account.id) }
-                style { (PreEscaped(STYLE)) }
+    let body = page! {
+        header {
+            p .kind { "drctl " (account.rehearsal.as_str()) " drill · " (account.project) }
+            h1 { (title(account)) }
+            p class=(class) { (verdict(account)) }
+        }
+        main {
+            (figures(account))
+            @if let Some(failure) = &account.failure {
+                section .warn {
+                    h2 { "Why it failed" }
+                    p { "In the phase " b { (failure.phase) } ": " (marked(&failure.error)) }
+                    @if let Some(hint) = &failure.hint { p .hint { "→ " (marked(hint)) } }
+                }
             }
-            body {
-                header {
-                    p .kind { "drctl " (account.rehearsal.as_str()) " drill · " (account.project) }
-                    h1 { (title(account)) }
-                    p class=(class) { (verdict(account)) }
+            @if !account.regressions.is_empty() {
+                section .warn {
+                    h2 { "Slower than before" }
+                    ul { @for r in &account.regressions {
+                        li { b { (r.phase) } " took " (span(r.seconds)) ", usually "
+                            (span(r.usual_seconds)) " (" (r.drills) " drills)" }
+                    } }
                 }
-                main {
-                    (figures(account))
-                    @if let Some(failure) = &account.failure {
-                        section .warn {
-                            h2 { "Why it failed" }
-                            p { "In the phase " b { (failure.phase) } ": " (marked(&failure.error)) }
-                            @if let Some(hint) = &failure.hint { p .hint { "→ " (marked(hint)) } }
-                        }
-                    }
-                    @if !account.regressions.is_empty() {
-                        section .warn {
-                            h2 { "Slower than before" }
-                            ul { @for r in &account.regressions {
-                                li { b { (r.phase) } " took " (span(r.seconds)) ", usually "
-                                    (span(r.usual_seconds)) " (" (r.drills) " drills)" }
-                            } }
-                        }
-                    }
-                    section {
-                        h2 { "Checks" }
-                        @if account.checks.is_empty() { p .none { "It did not come to any." } }
-                        @for check in &account.checks { (check_of(check)) }
-                    }
-                    section {
-                        h2 { "Phases" }
-                        div .drawing { (drawing::phases(account)) }
-                        p .legend {
-                            span .key.done {} "counts as recovery " span .key.other {} "work of the drill "
-                            span .key.failed {} "failed"
-                        }
-                    }
-                    section {
-                        h2 { "Recovery time, drill after drill" }
-                        div .drawing { (drawing::trend(account)) }
-                        p .legend { span .key.done {} "passed " span .key.failed {} "not passed" }
-                    }
-                    (list("Differences passed over, by the allow-list",
-                        &account.allowed.iter().map(|a| format!("{}: {}", a.what, a.reason)).collect::<Vec<_>>(),
-                        "None."))
-                    div .pair {
-                        (list("Role stubs made", &account.scratch.role_stubs, "None were needed."))
-                        (list("To know", &account.warnings, "Nothing."))
-                    }
+            }
+            section {
+                h2 { "Checks" }
+                @if account.checks.is_empty() { p .none { "It did not come to any." } }
+                @for check in &account.checks { (check_of(check)) }
+            }
+            section {
+                h2 { "Phases" }
+                div .drawing { (drawing::phases(account)) }
+                p .legend {
+                    span .key.done {} "counts as recovery " span .key.other {} "work of the drill "
+                    span .key.failed {} "failed"
                 }
-                footer {
-                    p { "Drill " code { (account.id) } " by " (account.operator) ", written by "
-                        (account.program) ". The sealed report beside this page holds its SHA-256: "
-                        code { "drctl drill report " (account.id) " --out DIR" } " proves both." }
-                }
+            }
+            section {
+                h2 { "Recovery time, drill after drill" }
+                div .drawing { (drawing::trend(account)) }
+                p .legend { span .key.done {} "passed " span .key.failed {} "not passed" }
+            }
+            (list("Differences passed over, by the allow-list",
+                &account.allowed.iter().map(|a| format!("{}: {}", a.what, a.reason)).collect::<Vec<_>>(),
+                "None.", None))
+            div .pair {
+                (list("Role stubs made", &account.scratch.role_stubs, "None were needed.", None))
+                (list("To know", &account.warnings, "Nothing.", None))
             }
         }
-    }
-    .into_string()
+        footer {
+            p { "Drill " code { (account.id) } " by " (account.operator) ", written by "
+                (account.program) ". The sealed report beside this page holds its SHA-256: "
+                code { "drctl drill report " (account.id) " --out DIR" } " proves both." }
+        }
+    };
+    document(&format!("{} · {}", title(account), account.id), &page! {}, &[STYLE], &body)
 }
 
 fn figures(account: &Account) -> Markup {
@@ -132,26 +120,6 @@ fn check_of(check: &Check) -> Markup {
             h3 { (check.name) " " span .standing { (check.standing.as_str()) } }
             p { (marked(&check.said)) " " span .times { (span(check.seconds)) } }
             @if !check.details.is_empty() { ul { @for d in &check.details { li { (marked(d)) } } } }
-        }
-    }
-}
-
-fn list(title: &str, items: &[String], none: &str) -> Markup {
-    page! {
-        section {
-            h2 { (title) }
-            @if items.is_empty() { p .none { (none) } } @else {
-                ul { @for item in items { li { (marked(item)) } } }
-            }
-        }
-    }
-}
-
-/// What stands between backquotes as code.
-fn marked(text: &str) -> Markup {
-    page! {
-        @for (i, piece) in text.split('`').enumerate() {
-            @if i % 2 == 1 { code { (piece) } } @else { (piece) }
         }
     }
 }

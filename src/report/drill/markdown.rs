@@ -2,6 +2,7 @@
 
 use super::{loss, recovery, teardown, title, verdict};
 use crate::drill::account::Account;
+use crate::report::markdown::{list, plain};
 use crate::report::words::{bytes, moment, span};
 
 pub fn markdown(account: &Account) -> String {
@@ -107,21 +108,6 @@ pub fn markdown(account: &Account) -> String {
     }
     text.push_str(&format!("\nWritten by {}.\n", account.program));
     text
-}
-
-fn list(text: &mut String, title: &str, items: &[String], none: &str) {
-    text.push_str(&format!("\n## {title}\n\n"));
-    if items.is_empty() {
-        text.push_str(&format!("{none}\n"));
-    }
-    for item in items {
-        text.push_str(&format!("- {}\n", plain(item)));
-    }
-}
-
-/// On one line, with what Markdown would take for HTML made harmless.
-fn plain(text: &str) -> String {
-    text.replace('\n', " ").replace('<', "&lt;")
 }
 
 fn cell(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! The report of a period as one HTML page, which needs nothing else.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html as page};
+use maud::{Markup, html as page};
 
 use super::PeriodReport;
 use super::document::{answers, taken, troubles};
@@ -8,6 +8,7 @@ use crate::integrity::audit::{Standing, chain};
 use crate::model::Learned;
 use crate::report::STYLE;
 use crate::report::audit::{STYLE as MORE_STYLE, calendar};
+use crate::report::document::document;
 use crate::report::words::{bytes, moment, span};
 
 pub fn html(report: &PeriodReport) -> String {
@@ -24,50 +25,43 @@ pub fn html(report: &PeriodReport) -> String {
         "fair" => "Nothing is known to be wrong, but not everything could be read",
         _ => "Everything was as it had to be",
     };
-    page! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Recoverability of " (report.project) }
-                style { (PreEscaped(STYLE)) (PreEscaped(MORE_STYLE)) }
+    let body = page! {
+        header {
+            p .kind { "drctl report" }
+            h1 { "Recoverability of " (report.project) }
+            p class=(format!("verdict {class}")) { (said) }
+        }
+        main {
+            section {
+                p { "From " (moment(report.since)) " to " (moment(report.made)) }
+                table { @for (question, answer) in answers(report) {
+                    tr { th { (question) } td { (answer) } }
+                } }
             }
-            body {
-                header {
-                    p .kind { "drctl report" }
-                    h1 { "Recoverability of " (report.project) }
-                    p class=(format!("verdict {class}")) { (said) }
+            @for known in &report.snapshots { (snapshots(known)) }
+            (drills(report))
+            (audits(report))
+            section class=(if report.open_troubles() > 0 { "warn" } else { "" }) {
+                h2 { "Findings and how they ended" }
+                @if report.troubles.is_empty() { p .none { "None." } }
+                ul { @for line in troubles(report).take(500) { li { (line) } } }
+            }
+            @if !report.unread.is_empty() {
+                section .warn {
+                    h2 { "Could not be read" }
+                    ul { @for (what, why) in &report.unread { li { (what) ": " (why) } } }
                 }
-                main {
-                    section {
-                        p { "From " (moment(report.since)) " to " (moment(report.made)) }
-                        table { @for (question, answer) in answers(report) {
-                            tr { th { (question) } td { (answer) } }
-                        } }
-                    }
-                    @for known in &report.snapshots { (snapshots(known)) }
-                    (drills(report))
-                    (audits(report))
-                    section class=(if report.open_troubles() > 0 { "warn" } else { "" }) {
-                        h2 { "Findings and how they ended" }
-                        @if report.troubles.is_empty() { p .none { "None." } }
-                        ul { @for line in troubles(report).take(500) { li { (line) } } }
-                    }
-                    @if !report.unread.is_empty() {
-                        section .warn {
-                            h2 { "Could not be read" }
-                            ul { @for (what, why) in &report.unread { li { (what) ": " (why) } } }
-                        }
-                    }
-                }
-                footer { p { "Made by " (report.operator) " with " (report.program) " at " (moment(report.made))
-                    ". The JSON beside it is sealed, and signed where a key is configured." } }
             }
         }
-    }
-    .into_string()
+        footer { p { "Made by " (report.operator) " with " (report.program) " at " (moment(report.made))
+            ". The JSON beside it is sealed, and signed where a key is configured." } }
+    };
+    document(
+        &format!("Recoverability of {}", report.project),
+        &page! {},
+        &[STYLE, MORE_STYLE],
+        &body,
+    )
 }
 
 fn snapshots(known: &Learned<super::Snapshots>) -> Markup {

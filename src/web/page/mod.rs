@@ -6,10 +6,11 @@ mod past;
 mod runs;
 mod troubles;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::view::View;
 use crate::model::Learned;
+use crate::report::document::{self, marked};
 use crate::report::words::{moment, span};
 
 pub use login::login;
@@ -79,22 +80,11 @@ pub fn nothing(why: &str) -> String {
 }
 
 fn document(title: &str, refresh: Option<u32>, body: &Markup) -> String {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
-                link rel="icon" href="data:,";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body { (body) }
-        }
-    }
-    .into_string()
+    let head = html! {
+        @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
+        link rel="icon" href="data:,";
+    };
+    document::document(title, &head, &[STYLE], body)
 }
 
 fn word(view: &View) -> &'static str {
@@ -138,13 +128,4 @@ fn asof(view: &View, shown: Shown) -> Markup {
 /// Something that is not known, with the reason.
 fn unknown(why: &str) -> Markup {
     html! { span .unknown { "UNKNOWN" } " " span .why { (why) } }
-}
-
-/// What stands between backquotes as code.
-fn marked(text: &str) -> Markup {
-    html! {
-        @for (i, piece) in text.split('`').enumerate() {
-            @if i % 2 == 1 { code { (piece) } } @else { (piece) }
-        }
-    }
 }

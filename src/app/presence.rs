@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use super::App;
-use super::serving::{Serving, WebParts, drills};
+use super::serving::{Serving, WebParts};
 use crate::error::Result;
 use crate::model::{AlertSink, Family, Learned, Level, Sink};
 use crate::providers::aws::Clients;
@@ -17,7 +17,7 @@ use crate::providers::notify::{AlertQueue, Alerting};
 use crate::report::metrics;
 use crate::report::status::Sources;
 use crate::schedule::Standing;
-use crate::web::{Beside, DrillLine};
+use crate::web::Beside;
 
 /// How long a runner that stops waits until people have been told.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -147,9 +147,5 @@ struct OfRunner(watch::Receiver<Arc<Standing>>);
 impl Beside for OfRunner {
     async fn schedule(&self, _: &Sources) -> Learned<Standing> {
         Learned::Known(Standing::clone(&self.0.borrow()))
-    }
-
-    async fn drills(&self, sources: &Sources) -> Learned<Vec<DrillLine>> {
-        drills(sources).await
     }
 }

@@ -12,19 +12,15 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::{App, holder, state_folder};
-use crate::drill::account::Outcome;
-use crate::drill::history::{self, Known};
 use crate::error::{Attempt as _, Kind, Result};
 use crate::model::{AlertSink, Learned, Sink};
 use crate::report;
 use crate::report::status::Sources;
 use crate::runbook::journal;
 use crate::schedule::Standing;
-use crate::store::{ObjectStore, keys};
+use crate::store::keys;
 use crate::web::intake::{Intake, Starter};
-use crate::web::{
-    Access, Beside, DrillLine, Limits, Looker, Metrics, Reports, Server, Site, router,
-};
+use crate::web::{Access, Beside, Limits, Looker, Metrics, Reports, Server, Site, router};
 
 /// How long each server and each store may take when the page looks.
 const LOOK: Duration = Duration::from_secs(4);
@@ -180,53 +176,5 @@ pub struct NoSchedule;
 impl Beside for NoSchedule {
     async fn schedule(&self, _: &Sources) -> Learned<Standing> {
         Learned::Unknown("no runner is asked: `drctl runner` shows its jobs".to_owned())
-    }
-
-    async fn drills(&self, sources: &Sources) -> Learned<Vec<DrillLine>> {
-        drills(sources).await
-    }
-}
-
-/// Drills that the page looks at.
-const DRILLS: usize = 10;
-
-/// The last drills that ended, newest first; unknown where no store could be asked in time.
-pub(super) async fn drills(sources: &Sources) -> Learned<Vec<DrillLine>> {
-    let stores: Vec<Arc<dyn ObjectStore>> =
-        sources.stores.iter().filter_map(|(_, s)| s.as_ref().ok()).map(Arc::clone).collect();
-    let asked = async {
-        let (ids, away) = history::ids(&stores).await;
-        if let (true, Some((store, why))) = (away.len() == stores.len(), away.first()) {
-            return Learned::Unknown(format!("store `{store}`: {why}"));
-        }
-        if stores.is_empty() {
-            return Learned::Unknown("no store can be opened".to_owned());
-        }
-        let newest = history::newest(&stores, &sources.keys, &ids, DRILLS).await;
-        let lines = newest.into_iter().filter_map(|(id, known)| match known {
-            Known::Ended(account) => Some(DrillLine {
-                id: id.to_string(),
-                what: format!("{} {}", account.rehearsal.as_str(), account.subject),
-                at: account.began,
-                passed: account.outcome == Outcome::Passed,
-                rto_seconds: account.objectives.recovery_seconds,
-                rpo_seconds: account.objectives.loss_seconds,
-            }),
-            // One whose end nobody can tell has not passed.
-            Known::Unreadable(why) => Some(DrillLine {
-                id: id.to_string(),
-                what: format!("a drill whose report cannot be read: {why}"),
-                at: id.began(),
-                passed: false,
-                rto_seconds: None,
-                rpo_seconds: None,
-            }),
-            Known::Cleared(..) | Known::Open(_) => None,
-        });
-        Learned::Known(lines.collect())
-    };
-    match tokio::time::timeout(sources.limit, asked).await {
-        Ok(learned) => learned,
-        Err(_) => Learned::Unknown("the stores do not answer in time".to_owned()),
     }
 }

@@ -15,7 +15,7 @@ use crate::postgres::replication::Replication;
 use crate::providers::postgres::loss::Prediction;
 use crate::store::epoch::Epoch;
 
-pub use gathering::{Sources, gather};
+pub use gathering::{Sources, gather, newest_drills};
 pub use verdict::{Terms, reasons};
 
 /// Everything that `drctl status` shows.

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use super::drills::drills;
 use super::history::History;
 use super::intake;
 use super::view::{DrillLine, OpenRun, PastRun, View};
@@ -31,7 +32,7 @@ const FRESH: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LONGEST: Duration = Duration::from_secs(15);
 const RECENT: Duration = Duration::from_mins(1);
-/// Snapshots and past runs are read again so often.
+/// Snapshots, past runs and drills are read again so often.
 const SLOWLY: Duration = Duration::from_secs(30);
 /// How long the snapshots of all databases may take.
 const SHELVES: Duration = Duration::from_secs(12);
@@ -42,11 +43,10 @@ const PAST_RUNS: usize = 8;
 /// Where everything is asked for.
 pub type Maker = Box<dyn Fn() -> BoxFuture<'static, Result<Sources>> + Send + Sync>;
 
-/// What is known besides: of jobs and of rehearsals.
+/// What is known besides of jobs.
 #[async_trait]
 pub trait Beside: Send + Sync {
     async fn schedule(&self, sources: &Sources) -> Learned<Standing>;
-    async fn drills(&self, sources: &Sources) -> Learned<Vec<DrillLine>>;
 }
 
 /// Looks on demand.
@@ -66,6 +66,7 @@ pub struct Looker {
 struct Slow {
     histories: Vec<History>,
     past_runs: Learned<Vec<PastRun>>,
+    drills: Learned<Vec<DrillLine>>,
 }
 
 impl Looker {
@@ -133,12 +134,8 @@ impl Looker {
         let config = &sources.config;
         let status = status::gather(sources, self.now());
         let beside = &self.beside;
-        let (status, schedule, drills, incidents) = tokio::join!(
-            status,
-            beside.schedule(sources),
-            beside.drills(sources),
-            incidents(sources),
-        );
+        let (status, schedule, incidents) =
+            tokio::join!(status, beside.schedule(sources), incidents(sources));
         let terms = Terms {
             rpo: config.objectives.rpo,
             preflight_max_age: config.failover.preflight_max_age,
@@ -158,7 +155,7 @@ impl Looker {
             histories: slow.histories,
             open_runs,
             past_runs: slow.past_runs,
-            drills,
+            drills: slow.drills,
             schedule,
             incidents,
         }
@@ -172,9 +169,9 @@ impl Looker {
             return slow.clone();
         }
         let now = self.now();
-        let (histories, past_runs) =
-            tokio::join!(histories(sources, reasons, now), past_runs(sources));
-        let slow = Slow { histories, past_runs };
+        let (histories, past_runs, drills) =
+            tokio::join!(histories(sources, reasons, now), past_runs(sources), drills(sources));
+        let slow = Slow { histories, past_runs, drills };
         *kept = Some((Instant::now(), slow.clone()));
         slow
     }

@@ -4,6 +4,7 @@
 mod access;
 mod answers;
 pub mod drawing;
+mod drills;
 mod history;
 pub mod intake;
 mod looking;

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
 
 use super::{AuditLine, Coverage, Drill, FORM, Failover, PeriodReport, Snapshots, findings};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::drill::account::{Account, Outcome};
+use crate::drill::history::{self, Known};
+use crate::error::Result;
 use crate::integrity::audit::{chain, days};
-use crate::integrity::seal::{self, Keys};
+use crate::integrity::seal::Keys;
 use crate::integrity::shelf::{self, Shelved, State};
 use crate::integrity::verified::Record;
 use crate::integrity::verify::{StoreVerdict, Verdict};
@@ -19,15 +19,6 @@ use crate::model::Learned;
 use crate::report::{self, audit};
 use crate::runbook::journal::{self, Copies};
 use crate::store::ObjectStore;
-
-/// Below which the reports of drills lie.
-const DRILLS: &str = "drills/";
-
-/// The newest form of a drill's report that is understood.
-const DRILL_FORM: u32 = 1;
-
-/// Reports read at once.
-const READERS: usize = 16;
 
 /// Where everything is read from.
 pub struct Sources {
@@ -201,78 +192,49 @@ async fn audits(
     (Learned::Known(lines), coverage, findings::follow(&reports))
 }
 
-/// The lines of a drill's report that count here.
-#[derive(Deserialize)]
-struct Account {
-    id: String,
-    rehearsal: String,
-    subject: String,
-    outcome: String,
-    said: String,
-    began: DateTime<Utc>,
-    objectives: Objectives,
-}
-
-#[derive(Deserialize)]
-struct Objectives {
-    recovery_seconds: Option<f64>,
-    rto_kept: Option<bool>,
-    rpo_kept: Option<bool>,
-}
-
 async fn drills(
     sources: &Sources,
     since: DateTime<Utc>,
     unread: &mut Vec<(String, String)>,
 ) -> Learned<Vec<Drill>> {
-    let mut ids: BTreeSet<String> = BTreeSet::new();
-    let mut away: Option<Error> = None;
-    for store in &sources.stores {
-        match store.list_dirs(DRILLS).await {
-            Ok(dirs) => ids.extend(dirs),
-            Err(e) => away = Some(e.into()),
-        }
+    let (ids, away) = history::ids(&sources.stores).await;
+    if let (true, Some((_, why))) = (ids.is_empty(), away.into_iter().next_back()) {
+        return Learned::Unknown(why);
     }
-    if let (true, Some(e)) = (ids.is_empty(), away) {
-        return Learned::Unknown(e.one_line());
-    }
-    let reads = stream::iter(ids).map(async |id| {
-        let mut why = String::new();
-        for store in &sources.stores {
-            let key = format!("{DRILLS}{id}/report.json");
-            let read = match store.get(&key).await {
-                Ok(object) => {
-                    seal::open_document::<Account>(&object.bytes, &sources.keys, DRILL_FORM)
-                }
-                Err(e) => Err(e.into()),
-            };
-            match read {
-                Ok(account) => return (id, Ok(account)),
-                Err(e) => why = e.one_line(),
-            }
-        }
-        (id, Err(why))
-    });
     let mut drills = Vec::new();
-    for (id, read) in reads.buffered(READERS).collect::<Vec<_>>().await {
-        match read {
-            Ok(account) if account.began >= since => drills.push(Drill {
-                id: account.id,
-                rehearsal: account.rehearsal,
-                subject: account.subject,
-                began: account.began,
-                passed: account.outcome == "passed",
-                said: account.said,
-                recovery_seconds: account.objectives.recovery_seconds,
-                rto_kept: account.objectives.rto_kept,
-                rpo_kept: account.objectives.rpo_kept,
-            }),
-            Ok(_) => {}
-            Err(why) => unread.push((format!("drill {id}"), why)),
-        }
+    let newest = history::newest(&sources.stores, &sources.keys, &ids, ids.len()).await;
+    for (id, known) in newest.into_iter().rev() {
+        let why = match known {
+            Known::Ended(account) => {
+                if account.began >= since {
+                    drills.push(line(*account));
+                }
+                continue;
+            }
+            Known::Cleared(..) => {
+                "it ended without a word, and what it left was cleared away".to_owned()
+            }
+            Known::Open(_) => "it goes on, or ended without a word".to_owned(),
+            Known::Unreadable(why) => why,
+        };
+        unread.push((format!("drill {id}"), why));
     }
     drills.sort_by_key(|drill| drill.began);
     Learned::Known(drills)
+}
+
+fn line(account: Account) -> Drill {
+    Drill {
+        id: account.id,
+        rehearsal: account.rehearsal.as_str().to_owned(),
+        subject: account.subject,
+        began: account.began,
+        passed: account.outcome == Outcome::Passed,
+        said: account.said,
+        recovery_seconds: account.objectives.recovery_seconds,
+        rto_kept: account.objectives.rto_kept,
+        rpo_kept: account.objectives.rpo_kept,
+    }
 }
 
 async fn failovers(

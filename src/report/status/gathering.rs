@@ -16,6 +16,7 @@ use crate::drill::history::{self as drills, Known};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
+use crate::model::DrillId;
 use crate::postgres::replication::{Limits, Role};
 use crate::providers::Standing;
 use crate::providers::postgres::Server;
@@ -138,38 +139,49 @@ async fn within<T>(
     }
 }
 
-/// The last drill that any store knows of; unknown where no store could be asked, or where the last
-/// reports cannot be read.
-async fn last_drill(sources: &Sources) -> Learned<Option<LastDrill>> {
-    let stores: Vec<_> = sources.stores.iter().filter_map(|(_, s)| s.as_ref().ok()).collect();
-    let stores: Vec<Arc<dyn ObjectStore>> = stores.into_iter().map(Arc::clone).collect();
+/// The newest drills of all stores, newest first; unknown where no store could be asked in time.
+pub async fn newest_drills(sources: &Sources, most: usize) -> Learned<Vec<(DrillId, Known)>> {
+    let stores = sources.stores.iter().filter_map(|(_, store)| store.as_ref().ok());
+    let stores: Vec<Arc<dyn ObjectStore>> = stores.map(Arc::clone).collect();
+    if stores.is_empty() {
+        return Learned::Unknown("no store can be opened".to_owned());
+    }
     let asked = async {
         let (ids, away) = drills::ids(&stores).await;
         if let (true, Some((store, why))) = (away.len() == stores.len(), away.first()) {
             return Learned::Unknown(format!("store `{store}`: {why}"));
         }
-        let mut trouble = None;
-        for (_, known) in drills::newest(&stores, &sources.keys, &ids, LOOKED_AT).await {
-            match known {
-                Known::Ended(account) => {
-                    return Learned::Known(Some(LastDrill {
-                        id: account.id.clone(),
-                        at: account.began,
-                        what: format!("{} {}", account.rehearsal.as_str(), account.subject),
-                        outcome: account.outcome,
-                        recovery_seconds: account.objectives.recovery_seconds,
-                    }));
-                }
-                Known::Unreadable(why) => trouble = trouble.or(Some(why)),
-                Known::Cleared(..) | Known::Open(_) => {}
-            }
-        }
-        trouble.map_or(Learned::Known(None), Learned::Unknown)
+        Learned::Known(drills::newest(&stores, &sources.keys, &ids, most).await)
     };
     match tokio::time::timeout(sources.limit, asked).await {
         Ok(learned) => learned,
         Err(_) => Learned::Unknown("the stores do not answer in time".to_owned()),
     }
+}
+
+/// The last drill that ended; unknown too where the last reports cannot be read.
+async fn last_drill(sources: &Sources) -> Learned<Option<LastDrill>> {
+    let newest = match newest_drills(sources, LOOKED_AT).await {
+        Learned::Known(newest) => newest,
+        Learned::Unknown(why) => return Learned::Unknown(why),
+    };
+    let mut trouble = None;
+    for (_, known) in newest {
+        match known {
+            Known::Ended(account) => {
+                return Learned::Known(Some(LastDrill {
+                    id: account.id.clone(),
+                    at: account.began,
+                    what: format!("{} {}", account.rehearsal.as_str(), account.subject),
+                    outcome: account.outcome,
+                    recovery_seconds: account.objectives.recovery_seconds,
+                }));
+            }
+            Known::Unreadable(why) => trouble = trouble.or(Some(why)),
+            Known::Cleared(..) | Known::Open(_) => {}
+        }
+    }
+    trouble.map_or(Learned::Known(None), Learned::Unknown)
 }
 
 /// A stored preflight, as far as its outcome goes; more is kept.

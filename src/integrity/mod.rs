@@ -7,6 +7,7 @@ pub mod hashing;
 pub mod history;
 pub mod large_objects;
 pub mod lists;
+mod remembered;
 pub mod rows;
 pub mod seal;
 pub mod shelf;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Attempt as _, Error, Kind, Result};
-use crate::model::{Digest, FORMAT, GenerationId, Level, Sink, SnapshotId};
+use super::remembered;
+use crate::error::{Error, Kind, Result};
+use crate::model::{FORMAT, GenerationId, Level, Sink, SnapshotId};
+use crate::store::ObjectStore;
 use crate::store::keys;
-use crate::store::{Class, Condition, Etag, ObjectStore, Put};
 
 /// How closely a check looks.
 #[derive(
@@ -115,33 +115,7 @@ fn key(database: &str) -> String {
 impl Record {
     /// Reads the record; one that was never written is empty.
     pub async fn read(store: &dyn ObjectStore, database: &str) -> Result<Self> {
-        Ok(Self::fetch(store, database).await?.0)
-    }
-
-    async fn fetch(store: &dyn ObjectStore, database: &str) -> Result<(Self, Option<Etag>)> {
-        let object = match store.get(&key(database)).await {
-            Ok(object) => object,
-            Err(e) if e.class == Class::NotFound => return Ok((Self::default(), None)),
-            Err(e) => return Err(e.into()),
-        };
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        match serde_json::from_slice::<Version>(&object.bytes) {
-            Ok(Version { format }) if format > FORMAT => {
-                let what = format!("{} in store `{}`", key(database), store.name());
-                return Err(Error::new(
-                    Kind::Unverified,
-                    format!("{what} is of format {format}; this drctl reads up to {FORMAT}"),
-                )
-                .hint("a newer drctl works with this store; use that one"));
-            }
-            _ => {}
-        }
-        // A record that cannot be read is as good as none: everything counts as not verified.
-        let record = serde_json::from_slice(&object.bytes).unwrap_or_default();
-        Ok((record, Some(object.etag)))
+        Ok(remembered::read(store, &key(database)).await?.0)
     }
 
     /// Changes the record by compare-and-swap.
@@ -150,27 +124,11 @@ impl Record {
         database: &str,
         change: impl Fn(&mut Record),
     ) -> Result<()> {
-        for _ in 0..TRIES {
-            let (mut record, etag) = Self::fetch(store, database).await?;
-            let before = record.clone();
-            change(&mut record);
+        let bounded = |record: &mut Record| {
+            change(record);
             record.bound();
-            if record == before && etag.is_some() {
-                return Ok(());
-            }
-            let json = serde_json::to_vec(&record)
-                .attempt(Kind::Bug, || "write the record of checks".to_owned())?;
-            let condition = etag.map_or(Condition::Absent, Condition::Matches);
-            let sha256 = Digest::of(&json);
-            let put = store.put_if(&key(database), Bytes::from(json), sha256, condition).await?;
-            if let Put::Written(_) = put {
-                return Ok(());
-            }
-        }
-        Err(Error::new(
-            Kind::Storage,
-            format!("{} in store `{}` changes all the time", key(database), store.name()),
-        ))
+        };
+        remembered::update(store, &key(database), TRIES, bounded).await
     }
 
     /// As `update`; a failure is told and no more, since what was found stands without it.

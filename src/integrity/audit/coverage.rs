@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Attempt as _, Error, Kind, Result};
+use crate::error::Result;
+use crate::integrity::remembered;
 use crate::integrity::verified::Depth;
 use crate::integrity::verify::scope::{Covered, Fingerprint, SLICES, Slice};
-use crate::model::{Digest, FORMAT, GenerationId};
-use crate::store::{Class, Condition, Etag, ObjectStore, Put, keys};
+use crate::model::{FORMAT, GenerationId};
+use crate::store::{ObjectStore, keys};
 
 /// Writers that came between are waited out so many times: every worker writes.
 const TRIES: usize = 64;
@@ -73,25 +73,7 @@ impl Coverage {
     /// Reads it; one that was never written, or that is spoilt, is empty: then everything is looked
     /// at anew.
     pub async fn read(store: &dyn ObjectStore, database: &str) -> Result<Self> {
-        Ok(Self::fetch(store, database).await?.0)
-    }
-
-    async fn fetch(store: &dyn ObjectStore, database: &str) -> Result<(Self, Option<Etag>)> {
-        let object = match store.get(&key(database)).await {
-            Ok(object) => object,
-            Err(e) if e.class == Class::NotFound => return Ok((Self::default(), None)),
-            Err(e) => return Err(e.into()),
-        };
-        let read: Self = serde_json::from_slice(&object.bytes).unwrap_or_default();
-        if read.format > FORMAT {
-            let what = format!("{} in store `{}`", key(database), store.name());
-            return Err(Error::new(
-                Kind::Unverified,
-                format!("{what} is of format {}; this drctl reads up to {FORMAT}", read.format),
-            )
-            .hint("a newer drctl works with this store; use that one"));
-        }
-        Ok((read, Some(object.etag)))
+        Ok(remembered::read(store, &key(database)).await?.0)
     }
 
     /// Changes it by compare-and-swap.
@@ -100,26 +82,7 @@ impl Coverage {
         database: &str,
         change: impl Fn(&mut Self),
     ) -> Result<()> {
-        for _ in 0..TRIES {
-            let (mut coverage, etag) = Self::fetch(store, database).await?;
-            let before = coverage.clone();
-            change(&mut coverage);
-            if coverage == before {
-                return Ok(());
-            }
-            let json = serde_json::to_vec(&coverage)
-                .attempt(Kind::Bug, || "write what was audited".to_owned())?;
-            let condition = etag.map_or(Condition::Absent, Condition::Matches);
-            let sha256 = Digest::of(&json);
-            let put = store.put_if(&key(database), Bytes::from(json), sha256, condition).await?;
-            if let Put::Written(_) = put {
-                return Ok(());
-            }
-        }
-        Err(Error::new(
-            Kind::Storage,
-            format!("{} in store `{}` changes all the time", key(database), store.name()),
-        ))
+        remembered::update(store, &key(database), TRIES, change).await
     }
 
     /// Notes slices that were looked at.

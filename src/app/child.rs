@@ -10,15 +10,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::Redaction;
 use crate::model::Verdict;
 use crate::postgres::programs::Tail;
+use crate::providers::command::Group;
 use crate::schedule::{Ended, Unit, Work};
 
 /// Tells a child that it ends with its stdin.
@@ -35,50 +36,15 @@ pub struct Children {
     pub redaction: Redaction,
 }
 
-/// The child and all in its group; killed on drop unless it is over.
-struct Group {
-    child: Child,
-    leader: Option<Pid>,
-    over: bool,
-}
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(leader) = self.leader {
-            // One that has ended meanwhile is what was wanted.
-            let _ = kill_process_group(leader, signal);
-        }
-    }
-
-    /// Tells it to stop, and kills it where it does not.
-    async fn end(&mut self) {
-        self.signal(Signal::TERM);
-        let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
-        self.signal(Signal::KILL);
-        let _ = self.child.wait().await;
-        self.over = true;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if !self.over {
-            self.signal(Signal::KILL);
-        }
-    }
-}
-
 impl Children {
     fn start(&self, unit: &Unit) -> std::io::Result<Group> {
         let mut command = Command::new(&self.program);
         let config = self.config.iter().flat_map(|path| [OsString::from("--config"), path.into()]);
         command.args(config).arg("--json").args(unit.command());
-        command.env(ENDS_WITH_STDIN, "1").process_group(0);
+        command.env(ENDS_WITH_STDIN, "1");
         // The write end stays in `Group`.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn()?;
-        let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Ok(Group { child, leader, over: false })
+        Group::start(&mut command)
     }
 }
 
@@ -110,7 +76,7 @@ impl Work for Children {
             _ = stop.wait_for(|stop| *stop) => Some(Verdict::Interrupted),
         };
         if let Some(verdict) = why {
-            group.end().await;
+            group.end(Instant::now() + GRACE).await;
             let summary = match verdict {
                 Verdict::TimedOut => {
                     let limit = humantime::format_duration(unit.job.timeout);
@@ -121,7 +87,7 @@ impl Work for Children {
             return Ended { verdict, exit_code: None, summary, hint: None };
         }
         let status = group.child.wait().await;
-        group.over = true;
+        group.let_go();
         let status = match status {
             Ok(status) => status,
             Err(e) => return failed(format!("wait for the end of the command: {e}")),

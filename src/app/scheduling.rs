@@ -58,7 +58,7 @@ impl App {
     ) -> Result<Ports> {
         let program = std::env::current_exe()
             .map_err(|e| Error::new(Kind::Failed, "find this program itself").caused_by(e))?;
-        let stores = Arc::new(Stores::new(self));
+        let (snapshots, replicas) = self.observers()?;
         Ok(Ports {
             clock: Arc::new(SystemClock::default()),
             ledger: Arc::new(self.ledger()),
@@ -67,17 +67,8 @@ impl App {
                 config: path,
                 redaction: Redaction::of(&self.config),
             }),
-            snapshots: Arc::new(InStores {
-                stores: Arc::clone(&stores),
-                keys: self.keys()?,
-                config: Arc::clone(&self.config),
-                proven: Proven::default(),
-            }),
-            replicas: Arc::new(Servers {
-                stores,
-                config: Arc::clone(&self.config),
-                control: self.control_store().map(str::to_owned).ok(),
-            }),
+            snapshots: Arc::new(snapshots),
+            replicas: Arc::new(replicas),
             alerts,
             beats: Arc::new(Calls(Heartbeats::new()?)),
             diary,
@@ -111,8 +102,8 @@ impl App {
         self.ledger().write(&unit.id(), &record).await.map(|_| ())
     }
 
-    /// How the schedule stands, from the stores alone, whoever runs it.
-    pub async fn standing(&self, now: DateTime<Utc>) -> Result<Standing> {
+    /// What looks at snapshots and at replication, through the same opened stores.
+    fn observers(&self) -> Result<(InStores, Servers)> {
         let stores = Arc::new(Stores::new(self));
         let snapshots = InStores {
             stores: Arc::clone(&stores),
@@ -125,6 +116,12 @@ impl App {
             config: Arc::clone(&self.config),
             control: self.control_store().map(str::to_owned).ok(),
         };
+        Ok((snapshots, replicas))
+    }
+
+    /// How the schedule stands, from the stores alone, whoever runs it.
+    pub async fn standing(&self, now: DateTime<Utc>) -> Result<Standing> {
+        let (snapshots, replicas) = self.observers()?;
         Ok(crate::schedule::gather(
             Plan::of(&self.config),
             &self.ledger(),

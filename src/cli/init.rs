@@ -52,7 +52,7 @@ fn checked(name: &str) -> Result<String> {
     if !is_name(name) {
         return bad("it becomes part of keys and of file names");
     }
-    if crate::store::keys::RESERVED.contains(&name) {
+    if crate::model::RESERVED.contains(&name) {
         return bad("drctl keeps its own things under that name");
     }
     // A dot would begin a table of its own in `[database.NAME]`, and S3 wants lower case in buckets.

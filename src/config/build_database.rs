@@ -9,20 +9,16 @@ use super::table::Table;
 use super::{
     ChangeDetection, DatabaseConfig, Keep, Profile, ServerConfig, build_drill, keys, units,
 };
-use crate::model::RowFormat;
+use crate::model::{RESERVED, RowFormat};
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// First path segments below a store's prefix that drctl uses itself (docs/format.md).
-const RESERVED: &[&str] =
-    &["audits", "drills", "drctl.json", "leases", "quarantine", "runs", "state"];
 
 pub(super) fn database(
     table: &mut Table<'_>,
     name: &str,
     known: &[&str],
 ) -> Option<DatabaseConfig> {
-    if RESERVED.contains(&name) {
+    if RESERVED.contains(&name) || name == "drctl.json" {
         let text = format!("`{name}` cannot name a database: drctl keeps its own objects there");
         table.doc.problem(table.line, text);
     }

@@ -109,9 +109,13 @@ pub struct GenerationId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(String);
 
+/// First components of keys that belong to no database; a database may not be named so.
+pub const RESERVED: [&str; 6] = ["audits", "drills", "leases", "quarantine", "runs", "state"];
+
 /// One drill: `d20261122T134512Z-3f9a1c`. Ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DrillId(String);
+
 /// One audit: `a20261122T134512Z-3f9a1c`. Ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AuditId(String);

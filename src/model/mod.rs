@@ -17,7 +17,7 @@ pub use alert::{Alert, AlertSink, Severity};
 pub use digest::{Digest, DigestError, RowDigest};
 pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};
-pub use ids::{AuditId, DrillId, GenerationId, IdError, RunId, SnapshotId, is_name};
+pub use ids::{AuditId, DrillId, GenerationId, IdError, RESERVED, RunId, SnapshotId, is_name};
 pub use job::{JobKind, Verdict};
 pub use learned::Learned;
 pub use lsn::{Lsn, LsnError};

@@ -2,9 +2,6 @@
 
 use crate::model::{AuditId, Digest, DrillId, GenerationId, PartName, SnapshotId};
 
-/// First components of keys that belong to no database; a database may not be named so.
-pub const RESERVED: [&str; 6] = ["audits", "drills", "leases", "quarantine", "runs", "state"];
-
 /// Below which every lease lies.
 pub const LEASES: &str = "leases/";
 
@@ -255,6 +252,7 @@ pub fn parse_part(rest: &str) -> Option<PartName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RESERVED;
 
     const ID: &str = "20261122T134512Z-3f9a1c";
     const GENERATION: &str = "g20261122T134512Z-3f9a1c";

@@ -177,12 +177,7 @@ fn sameness(
         .filter(|f| f.kind == FindingKind::Missing && f.table.is_none())
         .filter(|f| f.part.as_ref().is_some_and(|key| key.ends_with("/manifest.json")))
         .count();
-    let unproven = report
-        .findings
-        .iter()
-        .filter(|f| matches!(f.kind, FindingKind::Unreadable | FindingKind::Damaged))
-        .filter(|f| f.part.as_ref().is_some_and(|key| key.ends_with("/manifest.json")))
-        .count();
+    let unproven = unproven_manifests(report);
     let away: Vec<_> = report.holdings.iter().filter(|h| h.snapshots.is_err()).collect();
     let check = match (absent + differing.len(), away.as_slice()) {
         (0, []) if unproven > 0 => {
@@ -240,6 +235,15 @@ fn generations(request: &AuditRequest, subject: &Subject, report: &VerifyReport)
     }
 }
 
+fn unproven_manifests(report: &VerifyReport) -> usize {
+    report
+        .findings
+        .iter()
+        .filter(|f| matches!(f.kind, FindingKind::Unreadable | FindingKind::Damaged))
+        .filter(|f| f.part.as_ref().is_some_and(|key| key.ends_with("/manifest.json")))
+        .count()
+}
+
 fn signatures(request: &AuditRequest, report: &VerifyReport) -> Check {
     let aspect = Aspect::Signatures;
     let proven: usize = report.holdings.iter().map(|h| h.manifests.len()).sum();
@@ -248,19 +252,13 @@ fn signatures(request: &AuditRequest, report: &VerifyReport) -> Check {
         return Check::new(aspect, Standing::NotApplicable, said)
             .hint("`drctl keys generate` makes a pair");
     }
-    let unproven = report
-        .findings
-        .iter()
-        .filter(|f| matches!(f.kind, FindingKind::Unreadable | FindingKind::Damaged))
-        .filter(|f| f.part.as_ref().is_some_and(|key| key.ends_with("/manifest.json")))
-        .count();
-    match unproven {
+    match unproven_manifests(report) {
         0 => Check::new(
             aspect,
             Standing::Passed,
             format!("{proven} manifests are signed by a trusted key"),
         ),
-        _ => Check::new(
+        unproven => Check::new(
             aspect,
             Standing::Unverified,
             format!("{unproven} manifests are not known to be signed by a trusted key"),

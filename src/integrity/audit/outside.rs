@@ -4,7 +4,7 @@ use futures_util::TryStreamExt as _;
 
 use crate::error::Result;
 use crate::integrity::verify::NOT_OURS;
-use crate::model::{Finding, FindingKind};
+use crate::model::{Finding, FindingKind, RESERVED};
 use crate::store::{ObjectStore, keys};
 
 /// Strangers named one by one.
@@ -32,7 +32,7 @@ pub async fn look(
         }
     };
     for dir in store.list_dirs("").await? {
-        if keys::RESERVED.contains(&dir.as_str()) {
+        if RESERVED.contains(&dir.as_str()) {
             let mut listed = store.list(&format!("{dir}/"));
             while let Some(object) = listed.try_next().await? {
                 if keys::parse(&object.key).is_none() {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::group::Group;
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::postgres::programs::Tail;
 
@@ -56,7 +56,7 @@ impl Program {
         let gentle_end = deadline.checked_sub(GRACE.min(left / 4)).unwrap_or(deadline);
         match tokio::time::timeout_at(gentle_end, group.child.wait()).await {
             Ok(Ok(status)) => {
-                group.over = true;
+                group.let_go();
                 let (stdout, stderr) = outputs.read().await;
                 Ok(Ended { status, stdout, stderr })
             }
@@ -65,12 +65,7 @@ impl Program {
                 Err(Unended::Lost(Error::new(Kind::Program, what).caused_by(e)))
             }
             Err(_) => {
-                group.signal(Signal::TERM);
-                let _ = tokio::time::timeout_at(deadline, group.child.wait()).await;
-                // Also what the program left behind, where it heeded the first signal itself.
-                group.signal(Signal::KILL);
-                let _ = group.child.wait().await;
-                group.over = true;
+                group.end(deadline).await;
                 let (stdout, stderr) = outputs.read().await;
                 Err(Unended::Killed { stdout, stderr })
             }
@@ -83,40 +78,13 @@ impl Program {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        // A group of its own, so that what it starts can be ended with it.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().attempt(Kind::Program, || format!("start {}", self.name()))?;
-        let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Ok(Group { child, leader, over: false })
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Group::start(&mut command).attempt(Kind::Program, || format!("start {}", self.name()))
     }
 
     /// The program's name, for messages; arguments may say more than they should.
     pub fn name(&self) -> &str {
         self.argv.first().map_or("", String::as_str)
-    }
-}
-
-/// The process and all in its group; killed on drop unless it is over.
-struct Group {
-    child: Child,
-    leader: Option<Pid>,
-    over: bool,
-}
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(leader) = self.leader {
-            // One that has ended meanwhile is what was wanted.
-            let _ = kill_process_group(leader, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if !self.over {
-            self.signal(Signal::KILL);
-        }
     }
 }
 

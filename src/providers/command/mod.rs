@@ -2,10 +2,12 @@
 
 mod application;
 mod child;
+mod group;
 mod leftovers;
 mod run;
 
 pub use application::Started;
+pub use group::Group;
 
 use super::catalogue::ActionKind;
 

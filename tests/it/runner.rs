@@ -270,8 +270,16 @@ fn a_runner_that_dies_with_its_job_is_replaced_when_the_lease_has_run_out() {
         !line["alert"]["key"].as_str().unwrap().starts_with("rpo/")
             || line["alert"]["resolved"] == true
     }));
-    let record: Value =
-        serde_json::from_slice(&home.west.get("state/job-snapshot.petforce.json")).unwrap();
+    // The diary hears of the end first, the record next.
+    let begun = Instant::now();
+    let record = loop {
+        let record: Value =
+            serde_json::from_slice(&home.west.get("state/job-snapshot.petforce.json")).unwrap();
+        if record["running"].is_null() || begun.elapsed() > Duration::from_secs(30) {
+            break record;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     let verdicts: Vec<_> =
         record["outcomes"].as_array().unwrap().iter().map(|o| o["verdict"].clone()).collect();
     assert_eq!(verdicts, ["interrupted", "done"], "{record}");

@@ -26,7 +26,8 @@ impl Moto {
         let folder = folder("moto");
         for _ in 0..5 {
             let port = free_port();
-            let mut command = Command::new(tool("MOTO_SERVER"));
+            let mut command = Command::new(tool("MOTO_SERVER").with_file_name("python"));
+            command.arg(super::sql_file("moto_server.py"));
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
             command.current_dir(folder.path()).env("HOME", folder.path());
             let what = format!("moto for {region} on port {port}");

@@ -144,11 +144,13 @@ pub(super) fn auto(failover: &Table<'_>) -> Option<AutoPolicy> {
     let (quorum, epoch) = (table.integer("quorum", 1..=100), table.integer("epoch", 0..=i64::MAX));
     let held_for = table.duration("for", Duration::from_secs(1)..=DAY);
     let max_loss = table.duration("max_loss", Duration::ZERO..=DAY);
+    let accept_unfenced = table.boolean("accept_unfenced");
     insist(failover.doc, &table);
     Some(AutoPolicy {
         quorum: usize::try_from(quorum?).ok()?,
         held_for: held_for?,
         epoch: epoch?.unsigned_abs(),
         max_loss: max_loss?,
+        accept_unfenced: accept_unfenced?,
     })
 }

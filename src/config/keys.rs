@@ -48,7 +48,7 @@ pub(super) const DRILL: &[&str] =
     &["target", "window", "folder", "user", "pg_bin", "without_extensions", "timeout"];
 pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
 pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age", "auto"];
-pub(super) const AUTO: &[&str] = &["quorum", "for", "epoch", "max_loss"];
+pub(super) const AUTO: &[&str] = &["quorum", "for", "epoch", "max_loss", "accept_unfenced"];
 pub(super) const AWS: &[&str] = &["endpoint", "profile", "access_key_id", "secret_access_key"];
 pub(super) const CHANNEL: &[&str] =
     &["kind", "url", "routing_key", "secret", "from", "to", "api_key", "token"];

@@ -211,7 +211,7 @@ stores = ["east", "west"]
 # A run refuses to start on a preflight older than this (default: "24h").
 # preflight_max_age = "24h"
 # Let drctl begin that runbook by itself, only when all of this holds (default: never).
-# auto = { quorum = 2, for = "3min", epoch = 0, max_loss = "30s" }
+# auto = { quorum = 2, for = "3min", epoch = 0, max_loss = "30s", accept_unfenced = true }
 
 # [drill]
 # The target on whose server drills restore (default: a server that drctl starts itself).

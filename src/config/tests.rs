@@ -469,7 +469,7 @@ fn mistakes_in_what_failover_needs_are_told() {
 fn what_is_served_and_taken_in_is_read() {
     let more = r#"
 [failover]
-auto = { quorum = 2, for = "3min", epoch = 4, max_loss = "30s" }
+auto = { quorum = 2, for = "3min", epoch = 4, max_loss = "30s", accept_unfenced = true }
 [web]
 listen = "[::]:9000"
 token = "0123456789abcdef01234567"

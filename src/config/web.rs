@@ -83,4 +83,7 @@ pub struct AutoPolicy {
     pub epoch: u64,
     /// The loss to expect must be known and no more than this.
     pub max_loss: Duration,
+    /// Go on with an old primary that cannot be shut: `--accept-unfenced`. A primary that is gone
+    /// cannot be; without this the run waits there for a person.
+    pub accept_unfenced: bool,
 }

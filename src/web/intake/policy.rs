@@ -155,6 +155,7 @@ mod tests {
             held_for: Duration::from_secs(180),
             epoch: 3,
             max_loss: Duration::from_secs(30),
+            accept_unfenced: true,
         }
     }
 

@@ -188,5 +188,9 @@ fn automatic(prepared: &[String], policy: &AutoPolicy) -> Vec<String> {
     }
     let most = format!("{}s", policy.max_loss.as_secs());
     args.extend(["--accept-loss", &most, "--as", "drctl-auto"].map(str::to_owned));
+    let unfenced = "--accept-unfenced";
+    if policy.accept_unfenced && !args.iter().any(|arg| arg == unfenced) {
+        args.push(unfenced.to_owned());
+    }
     args
 }

@@ -1,6 +1,7 @@
 //! Failovers end to end in the two-region world, by the runbooks that ship: servers are really killed,
 //! a replica is really promoted, and a client that resolves the name goes on writing.
 
+mod automatic;
 mod corruption;
 mod operators;
 mod rds;

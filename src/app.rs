@@ -319,7 +319,7 @@ impl App {
     }
 }
 
-pub use serving::{NoSchedule, Serving, WebParts};
+pub use serving::{Recorded, Serving, WebParts};
 
 /// Where drctl keeps what this machine must remember, as the XDG base directory specification has
 /// it; `DRCTL_STATE_DIR` goes before.

@@ -169,12 +169,18 @@ impl Starter for OwnProgram {
     }
 }
 
-/// Of a process that runs no jobs.
-pub struct NoSchedule;
+/// Jobs as runners recorded them in the stores, for a process that runs none itself.
+pub struct Recorded(App);
+
+impl Recorded {
+    pub fn of(app: &App) -> Self {
+        Self(app.same())
+    }
+}
 
 #[async_trait]
-impl Beside for NoSchedule {
+impl Beside for Recorded {
     async fn schedule(&self, _: &Sources) -> Learned<Standing> {
-        Learned::Unknown("no runner is asked: `drctl runner` shows its jobs".to_owned())
+        self.0.standing(Utc::now()).await.into()
     }
 }

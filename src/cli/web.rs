@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::args::Cli;
 use super::carrying;
 use super::render::Done;
-use crate::app::{self, App, NoSchedule, WebParts};
+use crate::app::{self, App, Recorded, WebParts};
 use crate::config::{Config, WebConfig};
 use crate::error::Result;
 use crate::model::Level;
@@ -26,7 +26,7 @@ Examples:
 
 The page needs no JavaScript and changes nothing. [web] in the configuration says where it listens;
 beyond loopback it demands a token or client certificates. Alerts that [intake.NAME] accepts open an
-incident and have a failover prepared. `drctl runner` serves the same, with its jobs and metrics.
+incident and have a failover prepared. `drctl runner` serves the same, and metrics.
 
 Exit codes: 0 stopped by a signal; 1 the address cannot be had; 2 the configuration does not serve.")]
 pub struct Web {
@@ -46,7 +46,7 @@ pub async fn run(cli: &Cli, args: &Web) -> Result<Done> {
     let sink = carrying::sink(cli.json);
     let (_, queue) = app.alert_queue(app::operator(), Arc::clone(&sink)).await?;
     let parts = WebParts {
-        beside: Arc::new(NoSchedule),
+        beside: Arc::new(Recorded::of(&app)),
         metrics: None,
         alerts: Arc::<AlertQueue>::clone(&queue),
         sink: Arc::clone(&sink),

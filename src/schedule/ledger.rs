@@ -100,7 +100,8 @@ impl StoreLedger {
 
     /// Records of many units, side by side, in their order.
     pub async fn read_all(&self, units: &[String]) -> Vec<Result<Record>> {
-        stream::iter(units).map(|unit| self.read(unit)).buffered(READERS).collect().await
+        let reads: Vec<_> = units.iter().map(|unit| self.read(unit)).collect();
+        stream::iter(reads).buffered(READERS).collect().await
     }
 }
 

@@ -14,6 +14,7 @@ mod damages;
 mod deploy;
 mod doctor;
 mod drill;
+mod drill_room;
 mod failover;
 mod fingerprint;
 mod home;

@@ -119,10 +119,12 @@ impl Writer {
 
     /// The acknowledged writes that the server does not have.
     pub fn lost(&self, server: &Postgres) -> Vec<i64> {
+        // First what was acknowledged: what the client writes while the rows are read is not lost.
+        let seen = self.acknowledged();
         let sql = format!("SELECT n FROM petforce.writes WHERE client = '{}'", self.client);
         let rows = server.psql("petforce", &sql);
         let there: BTreeSet<i64> = rows.lines().map(|n| n.parse().unwrap()).collect();
-        self.acknowledged().iter().map(|ack| ack.n).filter(|n| !there.contains(n)).collect()
+        seen.iter().map(|ack| ack.n).filter(|n| !there.contains(n)).collect()
     }
 }
 

@@ -17,7 +17,7 @@ pub use kept::{judge, keep, last};
 use super::plan::{Plan, PlannedStep};
 use crate::model::Digest;
 use crate::providers::action::Unheard;
-use crate::providers::{Check, Context, RunFacts, Standing, World};
+use crate::providers::{Check, Context, Mode, RunFacts, Standing, World};
 
 /// What was found, with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,10 @@ pub async fn run(
     let facts = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut steps: Vec<(&Plan, &PlannedStep)> = Vec::new();
-    for plan in plans {
+    // A step of both modes is looked at as the forced one needs it: a primary that is gone makes a
+    // forced run no less ready, and the graceful one finds out by itself before it changes anything.
+    let forced_first = [Mode::Forced, Mode::Graceful];
+    for plan in forced_first.iter().flat_map(|mode| plans.iter().filter(|p| p.mode == *mode)) {
         for step in &plan.steps {
             if seen.insert(step.id.as_str()) {
                 steps.push((plan, step));

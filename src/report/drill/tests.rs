@@ -58,6 +58,7 @@ pub fn specimen() -> Account {
             raw_bytes: 888 << 20,
             stored_bytes: 230 << 20,
         }),
+        failover: None,
         scratch: ScratchFacts {
             kind: "embedded".to_owned(),
             place: "a server of drctl's own on ops-1, in /tmp/drctl-d20261122T134512Z-3f9a1c"

@@ -2,6 +2,7 @@
 //! a replica is really promoted, and a client that resolves the name goes on writing.
 
 mod corruption;
+mod drill;
 mod operators;
 mod rds;
 mod region;

@@ -108,7 +108,7 @@ pub(super) async fn carry_out(
             None
         }
     };
-    let mended = scene.staging.fault.mend(scene.drill);
+    let mended = scene.staging.fault.mend();
     course.teardown = match scene.clock.phase("heal", false, mended).await {
         Ok(mended) => Teardown::Clean { removed: vec![mended] },
         Err(e) => {

@@ -178,7 +178,10 @@ pub(super) async fn clear_scratch(
                 )
                 .hint(format!("run `drctl drill clear {id}` there")));
             }
-            let mended = grounds.mending(config)?.mend(id.as_str()).await?;
+            let mending = grounds.mending(config)?;
+            // A fault that is still being made would come after its mending.
+            super::processes::end(id, None).await?;
+            let mended = mending.mend().await?;
             Ok(vec![mended, format!("(its run {run} is as it was left)")])
         }
     }

@@ -39,7 +39,7 @@ pub trait Mending: Send + Sync {
     fn config(&self) -> &Path;
 
     /// Mends them, again too. Gives what was mended.
-    async fn mend(&self, drill: &str) -> Result<String>;
+    async fn mend(&self) -> Result<String>;
 }
 
 /// What the configuration knows of places.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::child::{Program, Unended};
 use crate::config::Redaction;
-use crate::drill::Mending;
+use crate::drill::{self, Mending};
 use crate::error::{Error, Kind, Result};
 
 /// As much of what a program printed as an error repeats.
@@ -35,16 +35,19 @@ impl Fault {
 
     /// Breaks the region. An error: whether it is broken is not known.
     pub async fn inject(&self, drill: &str) -> Result<()> {
-        self.run(&self.fault, drill, "break the region of the drill").await
+        // So that what a killed drill left at work is found. What mends may start servers that stay.
+        let mark = (drill::MARK.to_owned(), drill.to_owned());
+        self.run(&self.fault, Some(mark), "break the region of the drill").await
     }
 
-    async fn run(&self, argv: &[String], drill: &str, what: &str) -> Result<()> {
+    async fn run(&self, argv: &[String], mark: Option<(String, String)>, what: &str) -> Result<()> {
         // It is the operator's own and needs what the operator's shell has: credentials of staging,
         // the way to a lab.
         let mut env: std::collections::BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();
-        env.insert("DRCTL_DRILL".to_owned(), drill.to_owned());
+        env.insert("DRCTL_DRILL".to_owned(), "1".to_owned());
+        env.extend(mark);
         let dir = match self.dir.as_os_str().is_empty() {
             true => ".".into(),
             false => self.dir.clone(),
@@ -85,8 +88,8 @@ impl Mending for Fault {
         &self.config
     }
 
-    async fn mend(&self, drill: &str) -> Result<String> {
-        self.run(&self.heal, drill, "mend the region of the drill").await?;
+    async fn mend(&self) -> Result<String> {
+        self.run(&self.heal, None, "mend the region of the drill").await?;
         Ok(format!("the fault, by `{}`", self.redaction.clean(&self.heal.join(" "))))
     }
 }

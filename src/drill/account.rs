@@ -86,7 +86,7 @@ pub struct Account {
     /// None: it did not get so far as to choose one, or it is no restore drill.
     pub snapshot: Option<Chosen>,
     /// None: it is no failover drill.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub failover: Option<Failover>,
     /// Where it was restored to, or which regions were used.
     pub scratch: ScratchFacts,

@@ -464,6 +464,13 @@ fn mistakes_in_what_failover_needs_are_told() {
     assert!(aws.contains("needs `secret_access_key`"), "{aws}");
     let server = refused("[database.petforce.server.us-east-1]\nrds_instance = \"x\"\n");
     assert!(server.contains("lacks `url`"), "{server}");
+    let drill =
+        refused("[drill.failover]\nconfig = \"x\"\nfault = []\nresolver = \"x\"\nheel = [\"x\"]\n");
+    for told in
+        ["did you mean `heal`?", "`fault` names no program", "only with `url`", "lacks `heal`"]
+    {
+        assert!(drill.contains(told), "{told}: {drill}");
+    }
 }
 
 #[test]

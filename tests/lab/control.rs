@@ -138,7 +138,7 @@ fn drills(folder: &Path, world: &World) -> String {
         true => format!(
             "; if '{lab}' rebuild east; then '{drctl}' --config '{folder}/drctl.toml' run failback \
              --mode graceful --confirm us-east-1 --as lab --reason 'after a drill' \
-             --skip-preflight 'a lab'; fi"
+             --skip-preflight 'a lab'; '{lab}' rebuild west; fi"
         ),
         false => String::new(),
     };

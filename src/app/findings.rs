@@ -58,7 +58,7 @@ impl Course {
             _ => by_steps,
         };
         let mut checks = vec![isolation(&self.uncompared)];
-        checks.extend(report.map(|report| ran(report)));
+        checks.extend(report.map(ran));
         if self.confirmed.is_some() {
             checks.extend(watch.looks().then(|| felt(&served)));
             checks.push(match watch.looks() {

@@ -1,3 +1,5 @@
+//! What staging must not share with production, and what makes a lab one.
+
 use super::*;
 
 fn config(text: &str) -> Config {

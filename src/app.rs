@@ -3,12 +3,18 @@
 
 pub mod child;
 mod drill;
+mod failover_drill;
+mod findings;
 mod presence;
+mod rehearsing;
 mod scheduling;
 mod serving;
+mod staging;
 mod telling;
+mod watching;
 
 pub use drill::{Drilled, RestoreDrill};
+pub use failover_drill::FailoverDrill;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -57,7 +57,8 @@ impl App {
         let purpose = format!("rehearse the restore of {}", config.name);
         let holder = holder(purpose);
         let record_stores = self.stores_in_haste(&config, None).await?;
-        let lease = self.drill_lease(&record_stores, &config.name, &holder).await?;
+        let lease =
+            self.drill_lease(&record_stores, Rehearsal::Restore, &config.name, &holder).await?;
         let now = Utc::now();
         let request = Request {
             id: self.next_drill(&record_stores).await?,
@@ -107,7 +108,7 @@ impl App {
     }
 
     /// Clears away what killed drills left. What cannot be cleared away is told, and left to the next.
-    async fn sweep(&self, records: &Records, grounds: &Grounds, held: &str, by: &str) {
+    pub(super) async fn sweep(&self, records: &Records, grounds: &Grounds, held: &str, by: &str) {
         for leftover in drill::find(records, held).await {
             let id = leftover.began.id.clone();
             let what = match drill::clear(&leftover, records, grounds, by).await {
@@ -125,7 +126,12 @@ impl App {
     }
 
     /// Puts the report into every store that takes it. Until then the record of this machine stays.
-    async fn reported(&self, account: Account, id: &DrillId, records: &Records) -> Result<Drilled> {
+    pub(super) async fn reported(
+        &self,
+        account: Account,
+        id: &DrillId,
+        records: &Records,
+    ) -> Result<Drilled> {
         let files: [(&str, Bytes); 2] = [
             ("report.html", report::drill_html(&account).into()),
             ("report.md", report::drill_markdown(&account).into()),
@@ -174,13 +180,14 @@ impl App {
         stores
     }
 
-    async fn drill_lease(
+    pub(super) async fn drill_lease(
         &self,
         stores: &[Arc<dyn ObjectStore>],
+        rehearsal: Rehearsal,
         subject: &str,
         holder: &crate::store::Holder,
     ) -> Result<Lease> {
-        let name = lease_name(Rehearsal::Restore.as_str(), subject);
+        let name = lease_name(rehearsal.as_str(), subject);
         let mut what = format!("take the lease `{name}`: no store can be used");
         for store in stores {
             let hasty = self.store_in_haste(store.name()).await?;
@@ -195,12 +202,12 @@ impl App {
     }
 
     /// An id that sorts behind every other.
-    async fn next_drill(&self, stores: &[Arc<dyn ObjectStore>]) -> Result<DrillId> {
+    pub(super) async fn next_drill(&self, stores: &[Arc<dyn ObjectStore>]) -> Result<DrillId> {
         let (ids, _) = history::ids(stores).await;
         Ok(DrillId::after(ids.last(), Utc::now(), random()?))
     }
 
-    fn drills_folder(&self) -> Result<std::path::PathBuf> {
+    pub(super) fn drills_folder(&self) -> Result<std::path::PathBuf> {
         let state = state_folder(&|name| std::env::var_os(name).map(Into::into))?;
         Ok(state.join(&self.config.project).join("drills"))
     }
@@ -224,12 +231,12 @@ impl App {
         }
     }
 
-    fn grounds(&self) -> Grounds {
+    pub(super) fn grounds(&self) -> Grounds {
         let targets = self.config.target_names().filter_map(|name| {
             let info = Conninfo::parse(&self.config.target(name).ok()?.url).ok()?;
             Some((name.to_owned(), info))
         });
-        Grounds { targets: targets.collect() }
+        Grounds { targets: targets.collect(), regions: self.mending() }
     }
 
     /// What there is to restore, and the stores, those that do not answer at once at the end: a

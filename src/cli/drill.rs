@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::args::Cli;
+use super::drill_account::told;
 use super::drill_args::{Drill, DrillCommand, Restore};
-use super::render::{self, Done, bytes, count, plural, span};
+use super::drill_failover;
+use super::render::{self, Done, span};
 use super::screen;
 use crate::app::{App, Drilled, RestoreDrill};
-use crate::drill::account::{Account, Outcome, Teardown, schema};
+use crate::drill::account::{Outcome, schema};
 use crate::drill::history::{self, Known};
 use crate::drill::{Choice, REPORT};
 use crate::error::{Attempt, Error, Kind, Result};
@@ -21,6 +23,9 @@ pub async fn run(cli: &Cli, args: &Drill) -> Result<Done> {
     if let DrillCommand::Schema = args.command {
         let text = format!("{:#}\n", schema());
         return Ok(Done::well(text, json!({ "schema": schema() })));
+    }
+    if let DrillCommand::Failover(args) = &args.command {
+        return drill_failover::run(cli, args).await;
     }
     let app = App::load(cli.config.as_deref())?;
     match &args.command {
@@ -42,7 +47,9 @@ pub async fn run(cli: &Cli, args: &Drill) -> Result<Done> {
             };
             Ok(Done::well(text, json!({ "removed": removed })))
         }
-        DrillCommand::Schema => Err(Error::new(Kind::Bug, "the schema was printed before")),
+        DrillCommand::Schema | DrillCommand::Failover(_) => {
+            Err(Error::new(Kind::Bug, "the command was carried out before"))
+        }
     }
 }
 
@@ -71,7 +78,7 @@ async fn restore(app: &App, cli: &Cli, args: &Restore) -> Result<Done> {
     Ok(done(&drilled))
 }
 
-fn done(drilled: &Drilled) -> Done {
+pub(super) fn done(drilled: &Drilled) -> Done {
     let account = &drilled.account;
     let mut text = told(account);
     for (store, why) in &drilled.unreported {
@@ -81,97 +88,6 @@ fn done(drilled: &Drilled) -> Done {
     let fields = json!({ "drill": account, "unreported": drilled.unreported.iter().map(
         |(store, error)| json!({ "store": store, "error": error })).collect::<Vec<_>>() });
     Done::with(account.outcome.exit_code(), text, fields)
-}
-
-/// A drill for people.
-fn told(account: &Account) -> String {
-    let head = account.outcome.as_str().to_uppercase();
-    let mut text = format!(
-        "{} drill {} of `{}`: {head}: {}.\n",
-        match account.rehearsal {
-            crate::drill::account::Rehearsal::Restore => "Restore",
-            crate::drill::account::Rehearsal::Failover => "Failover",
-        },
-        account.id,
-        account.subject,
-        account.said.trim_end_matches('.'),
-    );
-    if let Some(hint) = account.failure.as_ref().and_then(|f| f.hint.as_ref()) {
-        text.push_str(&format!("  Hint: {hint}\n"));
-    }
-    if let Some(s) = &account.snapshot {
-        text.push_str(&format!(
-            "  snapshot {} ({}) shows {}: {} with {} rows, {} of rows, read from `{}`\n",
-            s.id,
-            s.how,
-            s.taken.format("%Y-%m-%d %H:%M:%S UTC"),
-            plural(s.tables, "table"),
-            count(s.rows),
-            bytes(s.raw_bytes),
-            s.store,
-        ));
-    }
-    let version = account.scratch.server_version.as_deref();
-    let version = version.map(|v| format!(", PostgreSQL {v}")).unwrap_or_default();
-    text.push_str(&format!("  in {}{version}\n", account.scratch.place));
-    let o = &account.objectives;
-    let kept = |kept: Option<bool>| match kept {
-        Some(true) => "kept",
-        Some(false) => "MISSED",
-        None => "not judged",
-    };
-    let figure = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), span);
-    text.push_str(&format!(
-        "  recovery time {} (RTO {}: {}); newest snapshot {} old (RPO {}: {})\n",
-        figure(o.recovery_seconds),
-        span(o.rto_seconds),
-        kept(o.rto_kept),
-        figure(o.loss_seconds),
-        span(o.rpo_seconds),
-        kept(o.rpo_kept),
-    ));
-    let rows: Vec<Vec<String>> = account
-        .checks
-        .iter()
-        .map(|c| vec![format!("  {}", c.name), c.standing.as_str().to_owned(), c.said.clone()])
-        .collect();
-    text.push_str(&render::columns(&rows, &[]));
-    for check in account.checks.iter().filter(|c| !c.details.is_empty()) {
-        for detail in &check.details {
-            text.push_str(&format!("    {}: {detail}\n", check.name));
-        }
-    }
-    let phases: Vec<String> =
-        account.phases.iter().map(|p| format!("{} {}", p.name, span(p.seconds))).collect();
-    text.push_str(&format!("  {}\n", phases.join(", ")));
-    for r in &account.regressions {
-        text.push_str(&format!(
-            "  SLOWER: {} took {}, usually {} ({} drills)\n",
-            r.phase,
-            span(r.seconds),
-            span(r.usual_seconds),
-            r.drills
-        ));
-    }
-    if !account.scratch.role_stubs.is_empty() {
-        let stubs = account.scratch.role_stubs.join(", ");
-        text.push_str(&format!("  role stubs made: {stubs}\n"));
-    }
-    for passed in &account.allowed {
-        text.push_str(&format!("  passed over: {}: {}\n", passed.what, passed.reason));
-    }
-    for warning in &account.warnings {
-        text.push_str(&format!("  note: {warning}\n"));
-    }
-    text.push_str(&match &account.teardown {
-        Teardown::Clean { removed } if removed.is_empty() => "  nothing was made\n".to_owned(),
-        Teardown::Clean { removed } => format!("  removed: {}\n", removed.join(", ")),
-        Teardown::Kept { reach, remove } => {
-            format!("  kept: {reach}\n  remove it: {remove}\n")
-        }
-        Teardown::Left { what, why } => format!("  LEFT BEHIND: {what}: {why}\n"),
-    });
-    text
 }
 
 async fn list(app: &App, limit: usize) -> Result<Done> {

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// Drills: really restore, away from production, prove it, and leave a report
+/// Drills: really restore, or really fail over, away from production, prove it, and leave a report
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   drctl drill restore                             the newest snapshot, on a server of drctl's own
   drctl drill restore petforce --snapshot random  any snapshot of the last 30 days
   drctl drill restore --into staging              on the server of [target.staging]
+  drctl drill failover                            the runbook, in the staging regions of [drill.failover]
+  drctl drill failover --lab                      in the lab that `scripts/lab up` started
   drctl drill list
   drctl drill report latest --out report          report.html, report.md and report.json
 
@@ -23,6 +25,7 @@ pub struct Drill {
 #[derive(Debug, Subcommand)]
 pub enum DrillCommand {
     Restore(Restore),
+    Failover(Failover),
     /// List drills, newest first: how they ended, and the recovery time that was measured
     List {
         /// How many
@@ -82,4 +85,39 @@ pub struct Restore {
     /// Leave the restored database, until `drctl drill clear`
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Lose a region of staging, answer it by runbook, measure what clients see, and mend it again
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drctl drill failover --dry-run                  proves the isolation, and shows the plan
+  drctl drill failover                            in the staging regions that [drill.failover] names
+  drctl drill failover --runbook switchover
+  drctl drill failover --lab                      in the lab of .lab/world (scripts/lab up)
+  drctl drill failover --lab /srv/lab             in another one
+
+[drill.failover] names the configuration of staging, the program that breaks its region (`fault`) and
+the one that mends it (`heal`). First it is proven that staging shares no server, store, hosted zone and
+AWS credentials with production; then the region is broken, and the clock starts. It passes where
+clients are served again within the RTO and until the end, and no more is lost than the RPO allows. A
+lab must be all on this machine. Messages of the run are marked DRILL.
+
+Exit codes: 0 passed; 1 failed, or an objective was missed; 2 not begun: the regions are not apart from
+production; 4 it could not be found out, or the regions are not in order; 5 another drill or run is at
+work there.")]
+pub struct Failover {
+    /// The runbook, of the regions of the drill [default: `runbook` in [drill.failover], else in
+    /// [failover], of their configuration]
+    #[arg(long, value_name = "NAME")]
+    pub runbook: Option<String>,
+    /// In the lab that is up in this folder [default: .lab/world]
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = ".lab/world")]
+    pub lab: Option<PathBuf>,
+    /// Why, for the report of the run
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Prove the isolation, show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }

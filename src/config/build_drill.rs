@@ -6,7 +6,7 @@ use super::build::insist;
 use super::document::Document;
 use super::nearest::did_you_mean;
 use super::table::Table;
-use super::{AppConfig, DatabaseDrill, DrillConfig, keys};
+use super::{AppConfig, DatabaseDrill, DrillConfig, FailoverDrillConfig, keys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -31,8 +31,69 @@ pub(super) fn drill(doc: &Document<'_>, root: &Table<'_>, targets: &[&str]) -> D
     let extensions = table.texts("without_extensions").unwrap_or_default();
     config.without_extensions = extensions.into_iter().map(|at| at.value).collect();
     config.timeout = table.duration("timeout", SECOND..=30 * DAY).unwrap_or(config.timeout);
+    if let Some(mut table) = table.table("failover", keys::DRILL_FAILOVER) {
+        config.failover = failover(&mut table);
+        insist(doc, &table);
+    }
     insist(doc, &table);
     config
+}
+
+/// `[drill.failover]`. Names of runbooks and databases are those of the staging configuration, which
+/// is read when a drill begins.
+fn failover(table: &mut Table<'_>) -> Option<FailoverDrillConfig> {
+    table.require("fault");
+    table.require("heal");
+    let fault = program(table, "fault");
+    let heal = program(table, "heal");
+    let url = table.parsed("url", web_address).map(|at| at.value);
+    let graceful = table.choice("mode", &[("forced", false), ("graceful", true)]);
+    let (resolver, sql, database) =
+        (text(table, "resolver"), text(table, "sql"), text(table, "database"));
+    for (needs, has, key, other) in [
+        (resolver.is_some(), url.is_some(), "resolver", "url"),
+        (database.is_some(), sql.is_some(), "database", "sql"),
+    ] {
+        if needs && !has && !table.has(other) {
+            table.doc.problem(table.line_of(key), format!("`{key}` is of use only with `{other}`"));
+        }
+    }
+    Some(FailoverDrillConfig {
+        config: table.path_value("config"),
+        runbook: text(table, "runbook"),
+        graceful: graceful.unwrap_or_default(),
+        fault: fault?,
+        heal: heal?,
+        dir: table.doc.dir.to_owned(),
+        url,
+        resolver,
+        sql,
+        database,
+        hold: table.duration("hold", Duration::ZERO..=DAY).unwrap_or(10 * SECOND),
+        timeout: table.duration("timeout", SECOND..=30 * DAY).unwrap_or(DAY / 24),
+    })
+}
+
+fn text(table: &mut Table<'_>, key: &str) -> Option<String> {
+    table.text(key).map(|at| at.value)
+}
+
+fn program(table: &mut Table<'_>, key: &str) -> Option<Vec<String>> {
+    let argv: Vec<String> = table.texts(key)?.into_iter().map(|at| at.value).collect();
+    if argv.is_empty() {
+        table.doc.problem(table.line_of(key), format!("`{key}` names no program"));
+        return None;
+    }
+    Some(argv)
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be an address such as \"http://127.0.0.1:8080/health\"".to_owned()),
+    }
 }
 
 pub(super) fn of_database(parent: &mut Table<'_>) -> DatabaseDrill {
@@ -60,12 +121,7 @@ fn read_app(table: &mut Table<'_>) -> Option<AppConfig> {
     if command.is_empty() {
         table.doc.problem(table.line_of("command"), "`command` names no program");
     }
-    let url = table.parsed("url", |text| match url::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
-            Ok(text.to_owned())
-        }
-        _ => Err("must be an address such as \"http://127.0.0.1:8080/health\"".to_owned()),
-    });
+    let url = table.parsed("url", web_address);
     let mut env = std::collections::BTreeMap::new();
     if let Some(mut variables) = table.free_table("env") {
         for name in variables.keys() {

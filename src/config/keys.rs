@@ -45,7 +45,11 @@ pub(super) const TARGET: &[&str] = &["url"];
 pub(super) const DATABASE_DRILL: &[&str] = &["assert", "app"];
 pub(super) const APP: &[&str] = &["command", "url", "env", "dir", "timeout"];
 pub(super) const DRILL: &[&str] =
-    &["target", "window", "folder", "user", "pg_bin", "without_extensions", "timeout"];
+    &["target", "window", "folder", "user", "pg_bin", "without_extensions", "timeout", "failover"];
+pub(super) const DRILL_FAILOVER: &[&str] = &[
+    "config", "runbook", "mode", "fault", "heal", "url", "resolver", "sql", "database", "hold",
+    "timeout",
+];
 pub(super) const OBJECTIVES: &[&str] = &["rto", "rpo"];
 pub(super) const FAILOVER: &[&str] = &["runbook", "runbooks", "store", "preflight_max_age", "auto"];
 pub(super) const AUTO: &[&str] = &["quorum", "for", "epoch", "max_loss", "accept_unfenced"];

@@ -34,9 +34,9 @@ pub use redaction::Redaction;
 pub use secret::Secret;
 pub use settings::{
     AlertsConfig, AppConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config,
-    DatabaseConfig, DatabaseDrill, DrillConfig, FailoverConfig, Keep, MetricsConfig, Objectives,
-    Profile, Regions, RouteConfig, ServerConfig, Sse, StoreConfig, StoreUrl, TargetConfig,
-    Unresolved,
+    DatabaseConfig, DatabaseDrill, DrillConfig, FailoverConfig, FailoverDrillConfig, Keep,
+    MetricsConfig, Objectives, Profile, Regions, RouteConfig, ServerConfig, Sse, StoreConfig,
+    StoreUrl, TargetConfig, Unresolved,
 };
 pub use template::{Form, template, write_new};
 pub use web::{AutoPolicy, IntakeConfig, IntakeKind, WebConfig, WebTls};

@@ -274,6 +274,36 @@ pub struct DrillConfig {
     pub without_extensions: Vec<String>,
     /// A drill that takes longer has failed. Default 4 hours.
     pub timeout: Duration,
+    /// None: failovers are drilled in labs only.
+    pub failover: Option<FailoverDrillConfig>,
+}
+
+/// `[drill.failover]`: how failovers are rehearsed in staging.
+#[derive(Debug, Clone)]
+pub struct FailoverDrillConfig {
+    /// The configuration of the staging regions; none: that which holds this table is a lab's.
+    pub config: Option<PathBuf>,
+    /// None: the runbook that `[failover]` of the staging configuration names.
+    pub runbook: Option<String>,
+    /// Whether the primary is taken for lost. Default: it is.
+    pub graceful: bool,
+    /// The program that breaks the region, and the one that mends it; no shell.
+    pub fault: Vec<String>,
+    pub heal: Vec<String>,
+    /// Where programs run: the folder of the configuration.
+    pub dir: PathBuf,
+    /// Answers with 200 while clients are served.
+    pub url: Option<String>,
+    /// The DNS server that is asked for the host of `url`; none: as this machine does.
+    pub resolver: Option<String>,
+    /// Gives one row that is true, in the database of the region that is active afterwards.
+    pub sql: Option<String>,
+    /// The database of `sql`; none: the only one.
+    pub database: Option<String>,
+    /// How long clients must be served without a break, after the run too. Default 10 s.
+    pub hold: Duration,
+    /// A drill that takes longer has failed. Default 1 hour.
+    pub timeout: Duration,
 }
 
 impl Default for DrillConfig {
@@ -286,6 +316,7 @@ impl Default for DrillConfig {
             pg_bin: None,
             without_extensions: Vec::new(),
             timeout: Duration::from_hours(4),
+            failover: None,
         }
     }
 }

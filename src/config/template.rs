@@ -228,6 +228,24 @@ stores = ["east", "west"]
 # without_extensions = ["pg_cron"]
 # A drill that takes longer has failed (default: "4h").
 # timeout = "4h"
+# Failovers rehearsed in staging: its configuration, and the programs that break its region and mend it.
+# [drill.failover]
+# config = "staging/drctl.toml"
+# fault = ["staging/region", "break"]
+# heal = ["staging/region", "mend"]
+# The runbook (default: that of [failover] in the staging configuration), and its mode.
+# runbook = "region-failover"
+# mode = "forced"
+# What proves that clients are served: an address, and a statement that gives true (default: the
+# steps of the runbook).
+# url = "https://app.staging.example.com/health/ready"
+# resolver = "192.0.2.53"
+# sql = "SELECT count(*) > 0 FROM orders"
+# database = "@NAME@"
+# So long without a break (default: "10s").
+# hold = "10s"
+# A drill that takes longer has failed (default: "1h").
+# timeout = "1h"
 
 # How to reach AWS in a region, or, as [aws.global], Route 53; only where the usual chain of
 # credentials does not do.

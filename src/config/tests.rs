@@ -400,6 +400,7 @@ fn the_documentation_has_every_key_and_no_other() {
     assert_eq!(documented("### keep"), keys::KEEP);
     assert_eq!(documented("### server"), keys::SERVER);
     assert_eq!(documented("### auto"), keys::AUTO);
+    assert_eq!(documented("### [drill.failover]"), keys::DRILL_FAILOVER);
 }
 
 #[test]
@@ -463,6 +464,11 @@ fn mistakes_in_what_failover_needs_are_told() {
     assert!(aws.contains("needs `secret_access_key`"), "{aws}");
     let server = refused("[database.petforce.server.us-east-1]\nrds_instance = \"x\"\n");
     assert!(server.contains("lacks `url`"), "{server}");
+    let drill =
+        refused("[drill.failover]\nconfig = \"x\"\nfault = []\nresolver = \"x\"\nheel = [\"x\"]\n");
+    for told in ["did you mean `heal`?", "`fault` names no program", "only with `url`"] {
+        assert!(drill.contains(told), "{told}: {drill}");
+    }
 }
 
 #[test]

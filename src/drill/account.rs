@@ -85,6 +85,9 @@ pub struct Account {
     pub program: String,
     /// None: it did not get so far as to choose one, or it is no restore drill.
     pub snapshot: Option<Chosen>,
+    /// None: it is no failover drill.
+    #[serde(default)]
+    pub failover: Option<Failover>,
     /// Where it was restored to, or which regions were used.
     pub scratch: ScratchFacts,
     pub objectives: Objectives,
@@ -124,10 +127,31 @@ pub struct Chosen {
     pub stored_bytes: u64,
 }
 
+/// The fault of a failover drill, and the run that answered it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Failover {
+    /// The run, in the control store of the regions that were drilled in; `drctl runs report` there
+    /// tells of every step.
+    pub run: String,
+    /// `forced` or `graceful`.
+    pub mode: String,
+    pub from: String,
+    pub to: String,
+    /// The program that broke the region.
+    pub fault: String,
+    /// When it was started, from which the time to recover counts; none: it did not come to that.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub fault_at: Option<DateTime<Utc>>,
+    /// How the run ended; none: it did not, or never began.
+    pub ending: Option<String>,
+    /// How the loss is known, or why it is not; one line for each database.
+    pub losses: Vec<String>,
+}
+
 /// Where a drill took place.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ScratchFacts {
-    /// `embedded` or `database`.
+    /// `embedded`, `database` or `regions`.
     pub kind: String,
     /// For people; never holds a secret.
     pub place: String,

@@ -14,7 +14,7 @@ use crate::model::Manifest;
 use crate::postgres::{Conninfo, Host, Session, catalog, connect};
 
 /// The setting by which a server says that its role is meant for drills.
-const MARK: &str = "drctl.drill";
+pub(super) const MARK: &str = "drctl.drill";
 /// How long production is asked who it is.
 const ASKING: Duration = Duration::from_secs(5);
 
@@ -101,7 +101,7 @@ pub async fn check(
 }
 
 /// Why two connection strings lead to the same server; none: as far as addresses tell, they do not.
-async fn same_place(a: &Conninfo, b: &Conninfo) -> Option<String> {
+pub(super) async fn same_place(a: &Conninfo, b: &Conninfo) -> Option<String> {
     for x in a.endpoints() {
         for y in b.endpoints() {
             let same = match (&x.host, &y.host) {
@@ -118,7 +118,7 @@ async fn same_place(a: &Conninfo, b: &Conninfo) -> Option<String> {
 }
 
 /// The addresses that a connection string leads to. A name that has none leads nowhere.
-async fn addresses(info: &Conninfo) -> BTreeSet<SocketAddr> {
+pub(super) async fn addresses(info: &Conninfo) -> BTreeSet<SocketAddr> {
     let mut all = BTreeSet::new();
     for endpoint in info.endpoints() {
         match (&endpoint.host, endpoint.address) {
@@ -136,7 +136,7 @@ async fn addresses(info: &Conninfo) -> BTreeSet<SocketAddr> {
 }
 
 /// The system identifier of a server; none: it does not answer, or does not tell.
-async fn identify(info: &Conninfo) -> Option<String> {
+pub(super) async fn identify(info: &Conninfo) -> Option<String> {
     let asked = async {
         let session = connect(info, "drctl drill").await.ok()?;
         let server = catalog::server(&session).await.ok()?;

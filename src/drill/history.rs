@@ -162,10 +162,10 @@ pub fn line(account: &Account) -> Earlier {
 }
 
 /// Phases that took much longer than in earlier drills in the same kind of place. Times are compared
-/// for as many bytes, as far as the database has grown.
+/// for as many bytes, as far as the database has grown; without `raw_bytes`, as they are.
 pub fn regressions(
     phases: &[Phase],
-    raw_bytes: u64,
+    raw_bytes: Option<u64>,
     kind: &str,
     earlier: &[Account],
 ) -> Vec<Regression> {
@@ -175,9 +175,15 @@ pub fn regressions(
         let mut usual: Vec<f64> = same
             .iter()
             .filter_map(|account| {
-                let then = account.snapshot.as_ref()?.raw_bytes.max(1) as f64;
+                let grown = match raw_bytes {
+                    Some(bytes) => {
+                        let then = account.snapshot.as_ref()?.raw_bytes.max(1) as f64;
+                        (bytes as f64 / then).max(1.0)
+                    }
+                    None => 1.0,
+                };
                 let found = account.phases.iter().find(|p| p.name == phase.name && !p.failed)?;
-                Some(found.seconds * (raw_bytes as f64 / then).max(1.0))
+                Some(found.seconds * grown)
             })
             .collect();
         if usual.len() < LEAST_DRILLS {
@@ -202,7 +208,7 @@ pub fn resolve(ids: &[DrillId], text: &str) -> Result<DrillId> {
     if text == "latest" {
         return ids.last().cloned().ok_or_else(|| {
             Error::new(Kind::Failed, "there is no drill yet")
-                .hint("`drctl drill restore` makes one")
+                .hint("`drctl drill restore` or `drctl drill failover` makes one")
         });
     }
     let matching: Vec<&DrillId> =

@@ -1,10 +1,11 @@
 //! How a drill came out, from what was found. Pure.
 
-use super::account::{Check, Failure, Objectives, Outcome, Standing};
+use super::account::{Check, Failure, Objectives, Outcome, Rehearsal, Standing};
 use crate::error::Kind;
 
 /// The outcome and its sentence.
 pub fn judge(
+    rehearsal: Rehearsal,
     failure: Option<(&Failure, Kind)>,
     checks: &[Check],
     objectives: &Objectives,
@@ -35,14 +36,30 @@ pub fn judge(
     if !missed.is_empty() {
         return (
             Outcome::Failed,
-            format!("everything is proven, and the {} was missed", missed.join(" and the ")),
+            match rehearsal {
+                Rehearsal::Restore => {
+                    format!("everything is proven, and the {} was missed", missed.join(" and the "))
+                }
+                Rehearsal::Failover => {
+                    format!(
+                        "clients are served again, and the {} was missed",
+                        missed.join(" and the ")
+                    )
+                }
+            },
         );
     }
     let unknown = named(Standing::Unknown);
     if !unknown.is_empty() {
         return (Outcome::Unverified, format!("could not be found out: {}", unknown.join(", ")));
     }
-    (Outcome::Passed, "everything was restored and proven, within the objectives".to_owned())
+    let said = match rehearsal {
+        Rehearsal::Restore => "everything was restored and proven, within the objectives",
+        Rehearsal::Failover => {
+            "a region was lost and clients were served again, within the objectives"
+        }
+    };
+    (Outcome::Passed, said.to_owned())
 }
 
 #[cfg(test)]
@@ -70,7 +87,7 @@ mod tests {
         use Standing::{Failed, Noted, Passed, Skipped, Unknown};
         let of = |standings: &[(&str, Standing)], kept| {
             let checks: Vec<_> = standings.iter().map(|(n, s)| check(n, *s)).collect();
-            judge(None, &checks, &objectives(kept, None)).0
+            judge(Rehearsal::Restore, None, &checks, &objectives(kept, None)).0
         };
         let kept = Some(true);
         assert_eq!(of(&[("rows", Passed), ("a", Noted), ("b", Skipped)], kept), Outcome::Passed);
@@ -80,7 +97,9 @@ mod tests {
         assert_eq!(of(&[("a", Unknown), ("b", Failed)], kept), Outcome::Failed);
         assert_eq!(of(&[("rows", Passed)], Some(false)), Outcome::Failed);
         let failure = Failure { phase: "verify".into(), error: "x".into(), hint: None };
-        let by = |kind| judge(Some((&failure, kind)), &[], &objectives(None, None)).0;
+        let by = |kind| {
+            judge(Rehearsal::Failover, Some((&failure, kind)), &[], &objectives(None, None)).0
+        };
         assert_eq!(by(Kind::Damaged), Outcome::Different);
         assert_eq!(by(Kind::Unverified), Outcome::Unverified);
         assert_eq!(by(Kind::Usage), Outcome::Failed);

@@ -168,6 +168,22 @@ pub(super) async fn clear_scratch(
                 false => Err(Error::new(Kind::Failed, format!("left: {}", left.join("; ")))),
             }
         }
+        Scratch::Regions { host, config, run } => {
+            let here = Holder::this_process("").host;
+            if *host != here {
+                // The same path is another file there.
+                return Err(Error::new(
+                    Kind::Failed,
+                    format!("it is on {host}, and this is {here}"),
+                )
+                .hint(format!("run `drctl drill clear {id}` there")));
+            }
+            let mending = grounds.mending(config)?;
+            // A fault that is still being made would come after its mending.
+            super::processes::end(id, None).await?;
+            let mended = mending.mend().await?;
+            Ok(vec![mended, format!("(its run {run} is as it was left)")])
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Drills: a snapshot is really restored away from production, proven, measured, and everything that
-//! was needed for it is removed again.
+//! Drills: a snapshot is really restored, or a region really lost, away from production; what comes of
+//! it is proven and measured, and everything that was needed for it is removed again.
 //!
 //! The order of things: what killed drills left is cleared away; a snapshot is chosen; the place is
 //! judged; a record of what will be used is written; only then is anything made. However the drill
@@ -12,21 +12,28 @@ mod checks;
 mod choice;
 mod clock;
 mod embedded;
+mod failover;
 mod guard;
 pub mod history;
+mod isolation;
 mod judgement;
 mod leftovers;
 mod processes;
 mod record;
 mod rehearsal;
 mod scratch;
+mod served;
 mod staging;
 mod work;
 
 pub use choice::Choice;
+pub use clock::Clock;
+pub use failover::{Rehearsed, account_of, check_of};
 pub use guard::{Production, production};
+pub use isolation::{Regions, apart, meant_for_drills, on_this_machine};
 pub use leftovers::{Leftover, clear, find, lease_name, record_of};
 pub use processes::MARK;
 pub use record::{Began, CLEARED, Cleared, REPORT, Records, Scratch};
 pub use rehearsal::{Request, restore};
-pub use scratch::{Applications, Ground, Grounds};
+pub use scratch::{Applications, Ground, Grounds, Mending};
+pub use served::Served;

@@ -27,6 +27,9 @@ pub enum Scratch {
     Embedded { host: String, folder: PathBuf },
     /// A database on the server of a target.
     Database { target: String, name: String },
+    /// Regions that are broken and mended: their configuration, the machine of the drill, and the run
+    /// that moves the service between them.
+    Regions { host: String, config: PathBuf, run: String },
 }
 
 impl Scratch {
@@ -34,6 +37,7 @@ impl Scratch {
         match self {
             Self::Embedded { .. } => "embedded",
             Self::Database { .. } => "database",
+            Self::Regions { .. } => "regions",
         }
     }
 
@@ -46,6 +50,7 @@ impl Scratch {
             Self::Database { target, name } => {
                 format!("database `{name}` on the server of target `{target}`")
             }
+            Self::Regions { config, .. } => format!("the regions of {}", config.display()),
         }
     }
 }

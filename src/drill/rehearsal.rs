@@ -225,12 +225,13 @@ async fn told(
         error: e.one_line(),
         hint: e.advice().map(str::to_owned),
     });
-    let (outcome, said) = judge(failure.as_ref().zip(kind), &progress.checks, &objectives);
+    let (outcome, said) =
+        judge(Rehearsal::Restore, failure.as_ref().zip(kind), &progress.checks, &objectives);
     let name = &request.config.name;
     let earlier =
         history::earlier(&request.record_stores, &request.keys, Rehearsal::Restore, name).await;
     let raw_bytes = manifest.map_or(0, |m| m.totals.raw_bytes);
-    let regressions = regressions(&phases, raw_bytes, scratch.kind(), &earlier);
+    let regressions = regressions(&phases, Some(raw_bytes), scratch.kind(), &earlier);
     Account {
         format: FORMAT,
         id: request.id.to_string(),
@@ -244,6 +245,7 @@ async fn told(
         operator: format!("{} on {}", request.holder.user, request.holder.host),
         program: concat!("drctl ", env!("CARGO_PKG_VERSION")).to_owned(),
         snapshot: chosen,
+        failover: None,
         scratch: ScratchFacts {
             kind: scratch.kind().to_owned(),
             place: scratch.place(),

@@ -1,7 +1,8 @@
 //! Where a drill restores to, and the ports by which it reaches what it does not do itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -31,13 +32,37 @@ pub trait Applications: Send + Sync {
     async fn serve_once(&self, app: &AppConfig, env: &BTreeMap<String, String>) -> Result<String>;
 }
 
+/// Mends the regions that a failover drill broke.
+#[async_trait]
+pub trait Mending: Send + Sync {
+    /// The configuration of those regions.
+    fn config(&self) -> &Path;
+
+    /// Mends them, again too. Gives what was mended.
+    async fn mend(&self) -> Result<String>;
+}
+
 /// What the configuration knows of places.
 #[derive(Clone, Default)]
 pub struct Grounds {
     pub targets: BTreeMap<String, Conninfo>,
+    /// None: no failover is drilled by this configuration.
+    pub regions: Option<Arc<dyn Mending>>,
 }
 
 impl Grounds {
+    /// What mends the regions of `config`. What a record says is never run: whoever may write to a
+    /// store could have it run anything.
+    pub(super) fn mending(&self, config: &Path) -> Result<&dyn Mending> {
+        self.regions.as_deref().filter(|regions| regions.config() == config).ok_or_else(|| {
+            Error::new(
+                Kind::Failed,
+                format!("nothing here mends the regions of {}", config.display()),
+            )
+            .hint("the next failover drill of these regions does; or run its `heal` by hand")
+        })
+    }
+
     pub fn target(&self, name: &str) -> Result<&Conninfo> {
         self.targets.get(name).ok_or_else(|| {
             Error::new(Kind::Usage, format!("target `{name}` is not to be had here"))

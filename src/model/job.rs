@@ -13,18 +13,20 @@ pub enum JobKind {
     Prune,
     Copy,
     Drill,
+    FailoverDrill,
     Preflight,
     Audit,
 }
 
 impl JobKind {
     /// Every kind, as configurations name it.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("snapshot", Self::Snapshot),
         ("verify", Self::Verify),
         ("prune", Self::Prune),
         ("copy", Self::Copy),
         ("drill", Self::Drill),
+        ("failover-drill", Self::FailoverDrill),
         ("preflight", Self::Preflight),
         ("audit", Self::Audit),
     ];
@@ -35,7 +37,7 @@ impl JobKind {
 
     /// Whether it is done for each database by itself.
     pub fn is_per_database(self) -> bool {
-        self != Self::Preflight
+        !matches!(self, Self::Preflight | Self::FailoverDrill)
     }
 }
 

@@ -145,6 +145,7 @@ impl Unit {
     pub fn command(&self) -> Vec<String> {
         let words: &[&str] = match self.job.run {
             JobKind::Drill => &["drill", "restore"],
+            JobKind::FailoverDrill => &["drill", "failover"],
             JobKind::Snapshot
             | JobKind::Verify
             | JobKind::Prune

@@ -78,7 +78,8 @@ pub fn up(folder: &Path, words: &[&str]) -> Result<String, String> {
          scripts/lab write                # a client that writes all the time\n  \
          drctl status\n  drctl preflight\n  drctl failover --dry-run\n  \
          scripts/lab fail east kill       # the region is lost\n  drctl failover\n  \
-         scripts/lab writes               # what the client saw\n  scripts/lab down"
+         scripts/lab writes               # what the client saw\n  \
+         drctl drill failover --lab {folder}   # all of that as a drill, measured\n  scripts/lab down"
     ))
 }
 
@@ -98,6 +99,9 @@ pub fn serve(folder: &Path, words: &[&str]) -> Result<(), String> {
         let _ = signalled.send(());
     });
     let world = World::start(&options);
+    let mut config = world.config();
+    config.push_str(&drills(&folder, &world));
+    std::fs::write(folder.join("drctl.toml"), config).map_err(|e| e.to_string())?;
     std::fs::write(folder.join("env"), environment(&folder)).map_err(|e| e.to_string())?;
     // Under its name only once it listens.
     let listener = UnixListener::bind(folder.join("socket.new")).map_err(|e| e.to_string())?;
@@ -121,6 +125,36 @@ pub fn serve(folder: &Path, words: &[&str]) -> Result<(), String> {
         let _ = std::fs::remove_file(&socket);
     });
     Ok(())
+}
+
+/// How `drctl drill failover --lab` breaks this world and mends it. Afterwards the service is home
+/// again, so that another drill can be made.
+fn drills(folder: &Path, world: &World) -> String {
+    let lab = std::env::current_exe().unwrap_or_default();
+    let drctl = super::command::program();
+    let (lab, drctl, folder) = (lab.display(), drctl.display(), folder.display());
+    let home = match world.rds.is_empty() {
+        // It is refused where us-west-2 has no primary: then the service never left.
+        true => format!(
+            "; if '{lab}' rebuild east; then '{drctl}' --config '{folder}/drctl.toml' run failback \
+             --mode graceful --confirm us-east-1 --as lab --reason 'after a drill' \
+             --skip-preflight 'a lab'; '{lab}' rebuild west; fi"
+        ),
+        false => String::new(),
+    };
+    format!(
+        r#"
+[drill.failover]
+fault = ["env", "LAB_WORLD={folder}", "{lab}", "fail", "east", "kill"]
+heal = ["env", "LAB_WORLD={folder}", "sh", "-ec", "'{lab}' heal east{home}"]
+url = "http://app.petforce.test:{port}/health/ready"
+resolver = "{resolver}"
+sql = "SELECT count(*) > 0 FROM petforce.pets"
+hold = "5s"
+"#,
+        port = world.web_port(),
+        resolver = world.resolver.address(),
+    )
 }
 
 /// What a shell needs to run drctl here.

@@ -2,11 +2,13 @@
 
 mod application;
 mod child;
+mod fault;
 mod group;
 mod leftovers;
 mod run;
 
 pub use application::Started;
+pub use fault::Fault;
 pub use group::Group;
 
 use super::catalogue::ActionKind;

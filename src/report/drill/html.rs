@@ -2,7 +2,7 @@
 
 use maud::{Markup, html as page};
 
-use super::{drawing, loss, recovery, teardown, title, verdict};
+use super::{drawing, fault, loss, recovery, teardown, title, verdict};
 use crate::drill::account::{Account, Check, Outcome, Standing, Teardown};
 use crate::report::STYLE;
 use crate::report::document::{document, list, marked};
@@ -89,7 +89,7 @@ fn figures(account: &Account) -> Markup {
                 span { "recovery time" } small { (recovery(o)) } }
             div .bad[o.rpo_kept == Some(false)] {
                 b { (o.loss_seconds.map_or_else(|| "UNKNOWN".to_owned(), span)) }
-                span { "would be lost" } small { (loss(account)) } }
+                span { @if account.failover.is_some() { "lost at most" } @else { "would be lost" } } small { (loss(account)) } }
             div .bad[well < checks || checks == 0] { b { (well) " of " (checks) } span { "checks without fault" }
                 @if let Some(s) = &account.snapshot { small { (s.rows) " rows in " (s.tables) " tables" } } }
         }
@@ -100,6 +100,12 @@ fn figures(account: &Account) -> Markup {
                     (span((account.began - s.taken).num_seconds() as f64)) " old" }
                 dt { "Holds" } dd { (bytes(s.raw_bytes)) " of rows, " (bytes(s.stored_bytes))
                     " stored; from PostgreSQL " (s.source_version) ", read from store " (s.store) }
+            }
+            @if let Some(f) = &account.failover {
+                dt { "Fault" } dd { (marked(&fault(f))) }
+                dt { "Run" } dd { code { (f.run) } ", " (f.mode) ", " (f.from) " to " (f.to) ": "
+                    (f.ending.as_deref().unwrap_or("not ended")) }
+                @if !f.losses.is_empty() { dt { "Lost" } dd { (marked(&f.losses.join("; "))) } }
             }
             dt { "Place" } dd { (marked(&account.scratch.place))
                 @if let Some(v) = &account.scratch.server_version { ", PostgreSQL " (v) } }

@@ -1,6 +1,6 @@
 //! The report of a drill as Markdown.
 
-use super::{loss, recovery, teardown, title, verdict};
+use super::{fault, loss, recovery, teardown, title, verdict};
 use crate::drill::account::Account;
 use crate::report::markdown::{list, plain};
 use crate::report::words::{bytes, moment, span};
@@ -32,6 +32,12 @@ pub fn markdown(account: &Account) -> String {
             ),
         ));
         rows.push(("Read from", format!("store {}", s.store)));
+    }
+    if let Some(f) = &account.failover {
+        rows.push(("Fault", fault(f)));
+        let ending = f.ending.as_deref().unwrap_or("not ended");
+        rows.push(("Run", format!("`{}`, {}, {} to {}: {ending}", f.run, f.mode, f.from, f.to)));
+        rows.push(("Lost", f.losses.join("; ")));
     }
     let version = account.scratch.server_version.as_deref();
     let version = version.map(|v| format!(", PostgreSQL {v}")).unwrap_or_default();

@@ -7,8 +7,8 @@ mod markdown;
 pub use html::html;
 pub use markdown::markdown;
 
-use super::words::span;
-use crate::drill::account::{Account, Objectives, Rehearsal, Teardown};
+use super::words::{moment, span};
+use crate::drill::account::{Account, Failover, Objectives, Rehearsal, Teardown};
 
 #[cfg(test)]
 mod tests;
@@ -62,5 +62,13 @@ fn teardown(account: &Account) -> String {
         Teardown::Left { what, why } => {
             format!("LEFT BEHIND: {what}: {why}; the next drill tries again")
         }
+    }
+}
+
+/// "`scripts/lab fail east kill`, at …".
+fn fault(failover: &Failover) -> String {
+    match failover.fault_at {
+        Some(at) => format!("`{}`, at {}", failover.fault, moment(at)),
+        None => format!("`{}`: it did not come to it", failover.fault),
     }
 }

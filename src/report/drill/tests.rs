@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{html, markdown};
 use crate::drill::account::{
-    Account, Check, Chosen, Earlier, FORMAT, Failure, Objectives, Outcome, Passed, Phase,
+    Account, Check, Chosen, Earlier, FORMAT, Failover, Failure, Objectives, Outcome, Passed, Phase,
     Regression, Rehearsal, ScratchFacts, Standing, Teardown, schema,
 };
 
@@ -58,6 +58,7 @@ pub fn specimen() -> Account {
             raw_bytes: 888 << 20,
             stored_bytes: 230 << 20,
         }),
+        failover: None,
         scratch: ScratchFacts {
             kind: "embedded".to_owned(),
             place: "a server of drctl's own on ops-1, in /tmp/drctl-d20261122T134512Z-3f9a1c"
@@ -130,6 +131,41 @@ fn failed() -> Account {
         checks: Vec::new(),
         ..specimen()
     }
+}
+
+fn failover() -> Account {
+    Account {
+        rehearsal: Rehearsal::Failover,
+        subject: "region-failover".to_owned(),
+        said: "a region was lost and clients were served again, within the objectives".to_owned(),
+        snapshot: None,
+        failover: Some(Failover {
+            run: "r20261122T134512Z-3f9a1c".to_owned(),
+            mode: "forced".to_owned(),
+            from: "us-east-1".to_owned(),
+            to: "us-west-2".to_owned(),
+            fault: "staging/region break".to_owned(),
+            fault_at: Some(at()),
+            ending: Some("succeeded".to_owned()),
+            losses: vec!["`petforce`: 0.4 s of writes; it had all until then".to_owned()],
+        }),
+        ..specimen()
+    }
+}
+
+#[test]
+fn a_failover_drill_tells_its_fault_and_its_run() {
+    let text = markdown(&failover());
+    for told in [
+        "# Failover drill: region-failover",
+        "| Fault | `staging/region break`, at 2026-11-22 13:45:12 UTC |",
+        "| Run | `r20261122T134512Z-3f9a1c`, forced, us-east-1 to us-west-2: succeeded |",
+        "| Lost | `petforce`: 0.4 s of writes; it had all until then |",
+    ] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    let page = html(&failover());
+    assert!(page.contains("lost at most") && page.contains("staging/region break"), "{page}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod automatic;
 mod corruption;
+mod drill;
 mod operators;
 mod rds;
 mod region;

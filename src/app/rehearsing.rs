@@ -1,0 +1,205 @@
+//! The drama of a failover drill: the fault, the run that answers it, a while in which clients must be
+//! served, and the region mended.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::staging::Staging;
+use super::watching::Watch;
+use crate::drill::account::Teardown;
+use crate::drill::{Clock, Mending as _};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Level, Sink};
+use crate::postgres::replication::Limits;
+use crate::providers::postgres::sampler;
+use crate::providers::{RunFacts, World};
+use crate::report::{self, RunReport};
+use crate::runbook::decision::Wish;
+use crate::runbook::engine::opening;
+use crate::runbook::engine::{self, Engine, Hold, Left, Pace};
+use crate::runbook::journal::{self, Copies};
+use crate::runbook::plan::Plan;
+use crate::runbook::record::Ending;
+use crate::store::Lease;
+
+/// Between two samples of replication before the fault, and what one may take.
+const SAMPLE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(2);
+/// What is under way when a drill is stopped may take so long to end.
+const GRACE: Duration = Duration::from_mins(1);
+/// So long after the run clients may still find the service, beyond the RTO.
+const SETTLING: Duration = Duration::from_mins(1);
+
+/// What the drill plays in.
+pub(super) struct Scene<'s> {
+    pub staging: &'s Staging,
+    pub world: &'s World,
+    pub watch: &'s Watch<'s>,
+    pub copies: Copies,
+    pub plan: &'s Plan,
+    pub facts: &'s RunFacts,
+    pub clock: &'s Clock<'s>,
+    pub sink: Arc<dyn Sink>,
+    pub drill: &'s str,
+}
+
+/// How far a drill came.
+pub(super) struct Course {
+    pub(super) uncompared: Vec<String>,
+    /// When it was begun, and that on the clock of the drill.
+    pub(super) fault: Option<(DateTime<Utc>, f64)>,
+    /// When the run was begun, likewise.
+    pub(super) confirmed: Option<(DateTime<Utc>, f64)>,
+    pub(super) left: Option<Left>,
+    pub(super) report: Option<RunReport>,
+    pub(super) failure: Option<(Error, String)>,
+    pub(super) teardown: Teardown,
+}
+
+/// Breaks the region, answers, and mends it, however that goes.
+pub(super) async fn carry_out(
+    scene: Scene<'_>,
+    hold: Hold,
+    course: &mut Course,
+    stop: impl Future<Output = Error>,
+) {
+    sample(&scene).await;
+    let fault = Instant::now();
+    course.fault = Some((Utc::now(), scene.clock.now()));
+    let wishes = watch::Sender::new(Wish::GoOn);
+    let limit = scene.staging.drill.timeout;
+    let ended = {
+        let mut work = pin!(answer(&scene, hold, course, &wishes, fault));
+        let looks = scene.watch.go_on(fault);
+        tokio::select! {
+            ended = async {
+                tokio::select! {
+                    ended = &mut work => ended,
+                    stopped = stop => {
+                        wishes.send_replace(Wish::Pause { by: scene.facts.operator.clone() });
+                        let _ = timeout(GRACE, &mut work).await;
+                        Err(stopped)
+                    }
+                    () = sleep(limit) => {
+                        wishes.send_replace(Wish::Pause { by: scene.facts.operator.clone() });
+                        let _ = timeout(GRACE, &mut work).await;
+                        let limit = humantime::format_duration(limit);
+                        Err(Error::new(Kind::Failed, format!("the drill took longer than {limit}"))
+                            .hint("`timeout` in [drill.failover] sets the limit"))
+                    }
+                }
+            } => ended,
+            () = looks => Ok(()),
+        }
+    };
+    if let Err(e) = ended {
+        course.failure = Some((e, scene.clock.fail()));
+    }
+    course.report = match journal::load(&scene.copies, &scene.facts.id).await {
+        Ok(loaded) => report::make(&loaded.plan, &loaded.entries),
+        Err(_) if course.confirmed.is_none() => None,
+        Err(e) => {
+            scene.sink.notice(Level::Warning, e.one_line());
+            None
+        }
+    };
+    let mended = scene.staging.fault.mend();
+    course.teardown = match scene.clock.phase("heal", false, mended).await {
+        Ok(mended) => Teardown::Clean { removed: vec![mended] },
+        Err(e) => {
+            let what = format!("the fault in {}", scene.staging.app.config.path.display());
+            Teardown::Left { what, why: e.one_line() }
+        }
+    };
+}
+
+/// The fault, the run, and the while afterwards.
+async fn answer(
+    scene: &Scene<'_>,
+    hold: Hold,
+    course: &mut Course,
+    wishes: &watch::Sender<Wish>,
+    fault: Instant,
+) -> Result<()> {
+    let injected = async {
+        tokio::select! {
+            done = scene.staging.fault.inject(scene.drill) => done,
+            // What the primary had until the very end is what the loss is measured by.
+            () = async { loop { sleep(SAMPLE).await; sample(scene).await; } } => Ok(()),
+        }
+    };
+    if let Err(e) = scene.clock.phase("fault", true, injected).await {
+        give_back(scene, hold.lease).await;
+        return Err(e);
+    }
+    course.confirmed = Some((Utc::now(), scene.clock.now()));
+    let left = scene.clock.phase("recover", true, run(scene, hold, wishes)).await?;
+    let ending = left.ending;
+    course.left = Some(left);
+    if !matches!(ending, Some(Ending::Succeeded | Ending::SucceededWithFailures)) {
+        return Ok(());
+    }
+    scene.clock.phase("hold", false, held(scene, wishes, fault)).await;
+    Ok(())
+}
+
+async fn run(scene: &Scene<'_>, hold: Hold, wishes: &watch::Sender<Wish>) -> Result<Left> {
+    let facts = RunFacts { confirmed: Utc::now(), ..scene.facts.clone() };
+    let lease = hold.lease.clone();
+    let copies = scene.copies.clone();
+    let opened = opening::begin(copies, scene.plan.clone(), facts, hold, Utc::now()).await?;
+    let actions = engine::actions(&opened.plan, &scene.staging.app.config)?;
+    let engine = Engine {
+        plan: &opened.plan,
+        actions: &actions,
+        world: scene.world,
+        sink: Arc::clone(&scene.sink),
+        wishes: wishes.subscribe(),
+        pace: Pace::default(),
+        now: Utc::now,
+    };
+    let left = engine.carry_on(opened.journal, opened.state, opened.hold).await;
+    give_back(scene, lease).await;
+    left
+}
+
+/// Others need not wait until it runs out.
+async fn give_back(scene: &Scene<'_>, lease: Option<Arc<Lease>>) {
+    if let Some(lease) = lease.and_then(Arc::into_inner)
+        && let Err(e) = lease.release().await
+    {
+        scene.sink.notice(Level::Warning, e.one_line());
+    }
+}
+
+/// Waits until clients were served for long enough, or there is no hope of it.
+async fn held(scene: &Scene<'_>, wishes: &watch::Sender<Wish>, fault: Instant) {
+    let hold = scene.staging.drill.hold;
+    if !scene.watch.looks() {
+        return;
+    }
+    let hopeless = (fault + scene.plan.rto.0).max(Instant::now() + SETTLING) + hold;
+    while Instant::now() < hopeless && *wishes.borrow() == Wish::GoOn {
+        let held = {
+            let served = scene.watch.served();
+            served.looks() > 0 && served.held(fault.elapsed().as_secs_f64()) >= hold.as_secs_f64()
+        };
+        if held {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Writes down how far each standby is; what cannot be is what the loss is then unknown by.
+async fn sample(scene: &Scene<'_>) {
+    let config = &scene.staging.app.config;
+    for name in config.database_names() {
+        let _ = sampler::sample(config, &*scene.world.control, name, Limits::each(LOOK)).await;
+    }
+}

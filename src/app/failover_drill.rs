@@ -130,7 +130,7 @@ impl App {
         };
         let carried = carried.await;
         let drilled = match carried {
-            Ok(outcome) => {
+            Ok(mut found) => {
                 let earlier = history::earlier(
                     &records.stores,
                     &self.keys()?,
@@ -138,8 +138,7 @@ impl App {
                     &plan.runbook,
                 )
                 .await;
-                let mut facts = outcome.facts;
-                facts.fault = staging.fault.shown();
+                found.facts.fault = staging.fault.shown();
                 let rehearsed = Rehearsed {
                     id: id.clone(),
                     project: self.config.project.clone(),
@@ -149,14 +148,7 @@ impl App {
                     holder,
                     scratch: began.scratch.clone(),
                     objectives: self.config.objectives,
-                    facts,
-                    recovery_seconds: outcome.recovery_seconds,
-                    loss_seconds: outcome.loss_seconds,
-                    phases: outcome.phases,
-                    checks: outcome.checks,
-                    warnings: outcome.warnings,
-                    failure: outcome.failure,
-                    teardown: outcome.teardown,
+                    found,
                 };
                 self.reported(account_of(rehearsed, &earlier), &id, &records).await
             }
@@ -172,24 +164,12 @@ impl App {
 /// The run of a drill. Nobody stands beside it who could agree to a loss or to a primary that cannot
 /// be fenced, so that both are agreed to: nothing of production is touched.
 fn facts(plan: &Plan, run: &str, reason: &str) -> RunFacts {
-    let by = super::operator();
     RunFacts {
-        id: run.to_owned(),
-        runbook: plan.runbook.clone(),
-        mode: plan.mode,
-        from: plan.from.clone(),
-        to: plan.to.clone(),
-        confirmed: Utc::now(),
-        operator: by.clone(),
-        operators: vec![by],
         reason: Some(reason.to_owned()),
         accepted_loss: Some("unknown".to_owned()),
-        rpo: Some(plan.rpo),
-        expected_loss: Vec::new(),
         accept_unfenced: true,
-        primary_is_broken: None,
         drill: true,
-        fence: 0,
+        ..plan.run_facts(run, &super::operator(), Utc::now())
     }
 }
 

@@ -3,24 +3,11 @@
 use super::rehearsing::Course;
 use super::watching::Watch;
 use crate::drill::account::{Check, Failover, Phase, Standing, Teardown};
-use crate::drill::{Clock, Served, check_of};
-use crate::error::Error;
+use crate::drill::{Clock, Found, Served, check_of};
 use crate::providers::RunFacts;
 use crate::report::{self, RunReport, StepStanding, words};
 use crate::runbook::plan::Plan;
 use crate::runbook::record::Ending;
-
-/// What came of it.
-pub(super) struct Outcome {
-    pub facts: Failover,
-    pub recovery_seconds: Option<f64>,
-    pub loss_seconds: Option<f64>,
-    pub phases: Vec<Phase>,
-    pub checks: Vec<Check>,
-    pub warnings: Vec<String>,
-    pub failure: Option<(Error, String)>,
-    pub teardown: Teardown,
-}
 
 impl Course {
     pub fn new(uncompared: Vec<String>) -> Self {
@@ -42,7 +29,7 @@ impl Course {
         watch: &Watch<'_>,
         plan: &Plan,
         facts: &RunFacts,
-    ) -> Outcome {
+    ) -> Found {
         let after_fault = match (&self.confirmed, &self.fault) {
             (Some((_, confirmed)), Some((_, fault))) => confirmed - fault,
             _ => 0.0,
@@ -118,7 +105,7 @@ impl Course {
             }));
         }
         let ending = self.left.as_ref().and_then(|left| left.ending);
-        Outcome {
+        Found {
             facts: Failover {
                 run: facts.id.clone(),
                 mode: plan.mode.as_str().to_owned(),

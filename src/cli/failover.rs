@@ -98,22 +98,12 @@ async fn begin(cli: &Cli, named: Option<&str>, how: &How) -> Result<Done> {
     }
     let by = operator(how.name.as_deref());
     let run = RunFacts {
-        id: id.clone(),
-        runbook: plan.runbook.clone(),
-        mode: plan.mode,
-        from: plan.from.clone(),
-        to: plan.to.clone(),
-        confirmed: Utc::now(),
-        operator: by.clone(),
-        operators: vec![by.clone()],
         reason: how.reason.clone(),
         accepted_loss: agreed.or_else(|| how.accept_loss.clone()),
-        rpo: Some(plan.rpo),
         expected_loss: loss,
         accept_unfenced: how.accept_unfenced,
         primary_is_broken: how.primary_is_broken.clone(),
-        drill: false,
-        fence: 0,
+        ..plan.run_facts(&id, &by, Utc::now())
     };
     let mut holder = app::holder(opening::purpose(&id));
     if let Some(name) = &how.name {

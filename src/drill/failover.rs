@@ -13,17 +13,8 @@ use crate::error::Error;
 use crate::model::DrillId;
 use crate::store::Holder;
 
-/// Everything that was measured.
-pub struct Rehearsed {
-    pub id: DrillId,
-    pub project: String,
-    /// The runbook.
-    pub subject: String,
-    pub began: DateTime<Utc>,
-    pub seconds: f64,
-    pub holder: Holder,
-    pub scratch: Scratch,
-    pub objectives: crate::config::Objectives,
+/// What a failover drill found.
+pub struct Found {
     pub facts: Failover,
     /// From the fault until clients were served for good; none: they are not.
     pub recovery_seconds: Option<f64>,
@@ -35,6 +26,20 @@ pub struct Rehearsed {
     /// What ended it, and the phase that it was in.
     pub failure: Option<(Error, String)>,
     pub teardown: Teardown,
+}
+
+/// Everything that was measured.
+pub struct Rehearsed {
+    pub id: DrillId,
+    pub project: String,
+    /// The runbook.
+    pub subject: String,
+    pub began: DateTime<Utc>,
+    pub seconds: f64,
+    pub holder: Holder,
+    pub scratch: Scratch,
+    pub objectives: crate::config::Objectives,
+    pub found: Found,
 }
 
 /// A check as the account has it.
@@ -49,31 +54,31 @@ pub fn check_of(
 
 /// The account, compared with earlier drills of the same runbook, the oldest first.
 pub fn account_of(rehearsed: Rehearsed, earlier: &[Account]) -> Account {
+    let found = rehearsed.found;
     let rto_seconds = rehearsed.objectives.rto.as_secs_f64();
     let rpo_seconds = rehearsed.objectives.rpo.as_secs_f64();
     let objectives = Objectives {
         rto_seconds,
         rpo_seconds,
-        recovery_seconds: rehearsed.recovery_seconds,
-        rto_kept: rehearsed.recovery_seconds.map(|seconds| seconds <= rto_seconds),
-        loss_seconds: rehearsed.loss_seconds,
-        rpo_kept: rehearsed.loss_seconds.map(|seconds| seconds <= rpo_seconds),
+        recovery_seconds: found.recovery_seconds,
+        rto_kept: found.recovery_seconds.map(|seconds| seconds <= rto_seconds),
+        loss_seconds: found.loss_seconds,
+        rpo_kept: found.loss_seconds.map(|seconds| seconds <= rpo_seconds),
     };
-    let kind = rehearsed.failure.as_ref().map(|(e, _)| e.kind());
-    let failure = rehearsed.failure.map(|(e, phase)| Failure {
+    let kind = found.failure.as_ref().map(|(e, _)| e.kind());
+    let failure = found.failure.map(|(e, phase)| Failure {
         phase,
         error: e.one_line(),
         hint: e.advice().map(str::to_owned),
     });
     let rehearsal = Rehearsal::Failover;
-    let (outcome, said) =
-        judge(rehearsal, failure.as_ref().zip(kind), &rehearsed.checks, &objectives);
+    let (outcome, said) = judge(rehearsal, failure.as_ref().zip(kind), &found.checks, &objectives);
     let scratch = ScratchFacts {
         kind: rehearsed.scratch.kind().to_owned(),
         place: rehearsed.scratch.place(),
         ..ScratchFacts::default()
     };
-    let regressions = regressions(&rehearsed.phases, None, &scratch.kind, earlier);
+    let regressions = regressions(&found.phases, None, &scratch.kind, earlier);
     Account {
         format: FORMAT,
         id: rehearsed.id.to_string(),
@@ -87,16 +92,16 @@ pub fn account_of(rehearsed: Rehearsed, earlier: &[Account]) -> Account {
         operator: format!("{} on {}", rehearsed.holder.user, rehearsed.holder.host),
         program: concat!("drctl ", env!("CARGO_PKG_VERSION")).to_owned(),
         snapshot: None,
-        failover: Some(rehearsed.facts),
+        failover: Some(found.facts),
         scratch,
         objectives,
-        phases: rehearsed.phases,
-        checks: rehearsed.checks,
+        phases: found.phases,
+        checks: found.checks,
         allowed: Vec::new(),
-        warnings: rehearsed.warnings,
+        warnings: found.warnings,
         regressions,
         history: earlier.iter().map(line).collect(),
         failure,
-        teardown: rehearsed.teardown,
+        teardown: found.teardown,
     }
 }

@@ -139,6 +139,16 @@ pub async fn clear(
     Ok(removed)
 }
 
+/// Refuses what is on another machine: the same path is another file there.
+fn here(host: &str, id: &DrillId) -> Result<()> {
+    let here = Holder::this_process("").host;
+    if host == here {
+        return Ok(());
+    }
+    let what = format!("it is on {host}, and this is {here}");
+    Err(Error::new(Kind::Failed, what).hint(format!("run `drctl drill clear {id}` there")))
+}
+
 pub(super) async fn clear_scratch(
     began: &Began,
     records: &Records,
@@ -147,14 +157,7 @@ pub(super) async fn clear_scratch(
     let id = &began.id;
     match &began.scratch {
         Scratch::Embedded { host, folder } => {
-            let here = Holder::this_process("").host;
-            if *host != here {
-                return Err(Error::new(
-                    Kind::Failed,
-                    format!("it is on {host}, and this is {here}"),
-                )
-                .hint(format!("run `drctl drill clear {id}` there")));
-            }
+            here(host, id)?;
             Embedded::clear(id, folder).await
         }
         Scratch::Database { target, .. } => {
@@ -169,15 +172,7 @@ pub(super) async fn clear_scratch(
             }
         }
         Scratch::Regions { host, config, run } => {
-            let here = Holder::this_process("").host;
-            if *host != here {
-                // The same path is another file there.
-                return Err(Error::new(
-                    Kind::Failed,
-                    format!("it is on {host}, and this is {here}"),
-                )
-                .hint(format!("run `drctl drill clear {id}` there")));
-            }
+            here(host, id)?;
             let mending = grounds.mending(config)?;
             // A fault that is still being made would come after its mending.
             super::processes::end(id, None).await?;

@@ -28,7 +28,7 @@ mod work;
 
 pub use choice::Choice;
 pub use clock::Clock;
-pub use failover::{Rehearsed, account_of, check_of};
+pub use failover::{Found, Rehearsed, account_of, check_of};
 pub use guard::{Production, production};
 pub use isolation::{Regions, apart, meant_for_drills, on_this_machine};
 pub use leftovers::{Leftover, clear, find, lease_name, record_of};

@@ -1,6 +1,7 @@
 //! What a run would do: a runbook with its references replaced, for one mode. Pure, and stored with
 //! the run, which follows it to the end whatever becomes of the runbook.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::sheet::{Approve, OnFailure, Runbook};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Span};
-use crate::providers::{self, Action, Arguments, Description, Mode, references};
+use crate::providers::{self, Action, Arguments, Description, Mode, RunFacts, references};
 
 /// A whole plan. Steps stand in an order in which each comes after those that it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,6 +172,30 @@ fn action_of(uses: &str, with: &Arguments, config: &Config) -> Result<Box<dyn Ac
             .hint("`drctl runbook actions` lists all")
     })?;
     kind.build(with, config)
+}
+
+impl Plan {
+    /// A run of it by one operator, who has agreed to nothing yet.
+    pub fn run_facts(&self, id: &str, operator: &str, confirmed: DateTime<Utc>) -> RunFacts {
+        RunFacts {
+            id: id.to_owned(),
+            runbook: self.runbook.clone(),
+            mode: self.mode,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            confirmed,
+            operator: operator.to_owned(),
+            operators: vec![operator.to_owned()],
+            reason: None,
+            accepted_loss: None,
+            rpo: Some(self.rpo),
+            expected_loss: Vec::new(),
+            accept_unfenced: false,
+            primary_is_broken: None,
+            drill: false,
+            fence: 0,
+        }
+    }
 }
 
 impl PlannedStep {

@@ -17,7 +17,7 @@ pub use kept::{judge, keep, last};
 use super::plan::{Plan, PlannedStep};
 use crate::model::Digest;
 use crate::providers::action::Unheard;
-use crate::providers::{Check, Context, Mode, RunFacts, Standing, World};
+use crate::providers::{Check, Context, Mode, Standing, World};
 
 /// What was found, with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,24 +77,7 @@ pub async fn run(
         }
     }
     let of_steps = join_all(steps.iter().map(async |(plan, step)| {
-        let run = RunFacts {
-            id: "preflight".to_owned(),
-            runbook: plan.runbook.clone(),
-            mode: plan.mode,
-            from: plan.from.clone(),
-            to: plan.to.clone(),
-            operators: vec![by.to_owned()],
-            confirmed: now,
-            operator: by.to_owned(),
-            reason: None,
-            accepted_loss: None,
-            rpo: Some(plan.rpo),
-            expected_loss: Vec::new(),
-            accept_unfenced: false,
-            primary_is_broken: None,
-            drill: false,
-            fence: 0,
-        };
+        let run = plan.run_facts("preflight", by, now);
         let cx = Context {
             world,
             run: &run,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::alert_args::Alerts;
 use super::audit_args::{Audit, Keys, Repair, Report};
 use super::drill_args::Drill;
+use super::incidents::Incidents;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
 use super::runner_args::{Jobs, Runner};
@@ -34,6 +35,7 @@ pub enum Command {
     Doctor(Doctor),
     Status(Status),
     Alerts(Alerts),
+    Incidents(Incidents),
     Snapshot(Snapshot),
     List(List),
     Show(Show),
@@ -71,6 +73,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Status(_) => "status",
             Self::Alerts(_) => "alerts",
+            Self::Incidents(_) => "incidents",
             Self::Snapshot(_) => "snapshot",
             Self::List(_) => "list",
             Self::Show(_) => "show",

@@ -19,6 +19,7 @@ mod drill_args;
 mod drill_failover;
 mod failover;
 mod foreseeing;
+mod incidents;
 mod init;
 mod interrupt;
 mod jobs;
@@ -180,6 +181,7 @@ async fn run(cli: Cli) -> Result<render::Done> {
         Command::Doctor(args) => doctor::run(&cli, args).await,
         Command::Status(args) => status::run(&cli, args).await,
         Command::Alerts(args) => alerts::run(&cli, args).await,
+        Command::Incidents(args) => incidents::run(&cli, args).await,
         Command::Unlock(args) => unlock::run(&cli, args).await,
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => manual::run(args),

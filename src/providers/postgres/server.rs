@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Span;
 use crate::postgres::replication::{self, Limits, Replication, Role, bounded};
 use crate::postgres::{Conninfo, Session, is_connection_lost, is_transient, sqlstate};
-use crate::providers::{Check, Context, Failure, Standing};
+use crate::providers::{Check, Context, Failure, Mode, Standing};
 
 /// The application name of every session of a run.
 const APPLICATION: &str = "drctl run";
@@ -192,6 +192,12 @@ pub async fn standby_checks(
     }
     let feed = match (seen.is_streaming(), seen.silence()) {
         (Some(true), _) => Check::new(Standing::Ready, &what, "it streams"),
+        // What a dead primary leaves behind, and what a forced run is for: what that costs is
+        // judged by the loss.
+        (Some(false), _) if cx.run.mode == Mode::Forced && primary.is_none() => {
+            Check::new(Standing::Warning, &what, "no WAL arrives: nothing streams to it")
+                .hint("as expected when the primary is lost; `drctl status` shows what is missing")
+        }
         (Some(false), _) => {
             Check::new(Standing::NotReady, &what, "no WAL arrives: nothing streams to it")
                 .hint("look at primary_conninfo, the slot and the server's log")

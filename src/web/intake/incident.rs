@@ -143,10 +143,17 @@ pub async fn record(store: &dyn ObjectStore, report: &Report<'_>) -> Result<Reco
         let mine = format!("{}-e{}-", report.runbook, report.epoch);
         let number = |id: &str| id.strip_prefix(&mine).and_then(|n| n.parse::<u64>().ok());
         let last = listed.keys().filter_map(|id| number(id)).max();
-        let open = last.map(|n| format!("{mine}{n}")).filter(|id| !is_closed(&listed[id]));
+        let last_id = last.map(|n| format!("{mine}{n}"));
+        // The same alert is the same object, whoever heard it and when.
+        let named = format!("event-{}", &Digest::of(identity(report).as_bytes()).to_string()[..24]);
+        let open = last_id.clone().filter(|id| !is_closed(&listed[id]));
         let (id, opened) = match (open, report.told.firing) {
             (Some(id), _) => (id, false),
             (None, false) => return Ok(Recorded::Nothing),
+            // A repeat of what was heard before it was closed, perhaps by hand.
+            (None, true) if last_id.as_ref().is_some_and(|id| listed[id].contains(&named)) => {
+                return Ok(Recorded::Known(last_id.unwrap_or_default()));
+            }
             (None, true) => {
                 let id = format!("{mine}{}", last.unwrap_or(0) + 1);
                 let first = Opened {
@@ -161,14 +168,12 @@ pub async fn record(store: &dyn ObjectStore, report: &Report<'_>) -> Result<Reco
                 (id, written)
             }
         };
-        // The same alert is the same object, whoever heard it and when.
-        let named = Digest::of(identity(report).as_bytes()).to_string();
         let event = Event {
             source: report.source.to_owned(),
             told: report.told.clone(),
             heard: report.now,
         };
-        let new = put(store, &id, &format!("event-{}", &named[..24]), &event).await?;
+        let new = put(store, &id, &named, &event).await?;
         let Some(incident) = read(store, &id).await? else {
             // Closed by another runner before this alert was in it: then it belongs to the next.
             if report.told.firing && new {
@@ -400,8 +405,18 @@ mod tests {
         assert_eq!(hear(&store, "aws", &told("db", false, 61), 3).await, Recorded::Closed(id()));
         assert!(open(&store).await.unwrap().is_empty());
 
+        // Nor does it open the next one.
+        assert_eq!(hear(&store, "prom", &down, 3).await, Recorded::Known(id()));
+
         let again = Recorded::Opened("region-failover-e3-2".to_owned());
         assert_eq!(hear(&store, "prom", &told("db", true, 90), 3).await, again);
+        // Closed by hand while it lasts: what is repeated stays closed, what begins anew does not.
+        close(&store, "region-failover-e3-2", "closed by mira: a rehearsal", at(91)).await.unwrap();
+        let known = Recorded::Known("region-failover-e3-2".to_owned());
+        assert_eq!(hear(&store, "prom", &told("db", true, 90), 3).await, known);
+        let anew = Recorded::Opened("region-failover-e3-3".to_owned());
+        assert_eq!(hear(&store, "prom", &told("db", true, 92), 3).await, anew);
+
         let later = Recorded::Opened("region-failover-e4-1".to_owned());
         assert_eq!(hear(&store, "prom", &told("db", true, 95), 4).await, later);
     }

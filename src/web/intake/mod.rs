@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-pub use incident::{AlertStanding, Begun, Incident, Prepared, open};
+pub use incident::{AlertStanding, Begun, Incident, Prepared, close, open};
 pub use policy::{Decision, Evidence, decide};
 
 use crate::config::{IntakeConfig, IntakeKind};

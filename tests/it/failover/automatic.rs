@@ -91,7 +91,6 @@ impl Drop for Runner<'_> {
 }
 
 #[test]
-#[ignore = "the policy still refuses: a standby that no primary feeds is not ready in its preflight"]
 fn a_policy_leaves_a_dead_region_once_and_only_when_two_monitors_say_so() {
     let world = World::start(&WorldOptions::default());
     let writer = world.writer("app");

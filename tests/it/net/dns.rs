@@ -107,7 +107,7 @@ async fn who_does_not_answer_does_not_count_as_new() {
         world.resolvers[1].behave(manners);
         let told = format!("{} {words}", world.resolvers[1].address());
         let action = world.action(&scene, json!({}));
-        let failure = action.apply(&scene.cx(Duration::from_secs(1))).await.unwrap_err();
+        let failure = action.apply(&scene.cx(Duration::from_secs(3))).await.unwrap_err();
         assert_eq!(failure.class, FailureClass::Transient);
         assert_eq!(failure.error.kind(), Kind::Failed);
         let text = failure.error.one_line();

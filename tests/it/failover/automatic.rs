@@ -110,6 +110,9 @@ fn a_policy_leaves_a_dead_region_once_and_only_when_two_monitors_say_so() {
     assert!(runner.log().contains("1 of 2 intakes"), "{}", runner.log());
     assert_eq!(result(&world, &[&["runs", "list"]], 0)["runs"], json!([]));
 
+    let open = result(&world, &[&["incidents"]], 1);
+    let incident = open["incidents"][0]["id"].as_str().expect("one is open").to_owned();
+    assert_eq!(open["incidents"][0]["alerts"].as_array().map(Vec::len), Some(1), "{open}");
     runner.tell(1);
     runner.until("the beginning", |log| log.contains("BEGINS THE FAILOVER BY ITSELF"));
     serves_west(&world, &writer, "app");
@@ -125,11 +128,13 @@ fn a_policy_leaves_a_dead_region_once_and_only_when_two_monitors_say_so() {
     };
     // What is left to do is the quarantine of the primary that is gone.
     assert_eq!(run["ending"], "succeeded_with_failures", "{run}");
-    assert_eq!(run["within_rto"], true);
+    let report = result(&world, &[&["runs", "report", "latest"]], 0);
+    assert_eq!(report["report"]["within_rto"], true, "{report}");
     assert!(!world.slack.requests().is_empty() && !world.mail.mails().is_empty());
 
     // The epoch that the policy was armed for is over: it does not act a second time.
     runner.until("the end of the incident", |log| log.contains("epoch 1 has overtaken it"));
+    result(&world, &[&["incidents", "close", &incident, "--reason", "it is done"]], 2);
     runner.tell(0);
     runner.tell(1);
     let heard = runner.log().len();
@@ -138,6 +143,12 @@ fn a_policy_leaves_a_dead_region_once_and_only_when_two_monitors_say_so() {
     });
     let runs = result(&world, &[&["runs", "list"]], 0);
     assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1), "{runs}");
+    // Somebody who knows better ends the incident, and the runner leaves it alone.
+    let open = result(&world, &[&["incidents"]], 1);
+    let id = open["incidents"][0]["id"].as_str().expect("one is open").to_owned();
+    assert_ne!(id, incident);
+    result(&world, &[&["incidents", "close", &id, "--reason", "we have moved"]], 0);
+    assert_eq!(result(&world, &[&["incidents"]], 0)["incidents"], json!([]));
     let standing: Value = result(&world, &[&["status"]], 1);
     assert_ne!(standing["active"]["region"], EAST, "{standing}");
 }

@@ -31,6 +31,7 @@ mod restore;
 mod runner;
 mod runner_pace;
 mod runs;
+mod runs_apart;
 mod snapshot_faults;
 mod sources;
 mod store;

@@ -12,7 +12,7 @@ use crate::home::Home;
 use crate::lab;
 
 /// A step that leaves a line in the file `effects`, at once, and is told by it.
-fn step(id: &str, needs: &[&str], more: &str) -> String {
+pub fn step(id: &str, needs: &[&str], more: &str) -> String {
     format!(
         "[[step]]\nid = \"{id}\"\nuses = \"command.run\"\nneeds = {needs:?}\ntimeout = \"20s\"\n\
          retries = 1\n{more}\n[step.with]\n\
@@ -24,7 +24,7 @@ fn step(id: &str, needs: &[&str], more: &str) -> String {
 
 const STEPS: [&str; 6] = ["freeze", "fence", "scale", "promote", "swap", "tell"];
 
-fn failover(approve: &str) -> String {
+pub fn failover(approve: &str) -> String {
     [
         "title = \"Region failure\"\nrto = \"5m\"\n".to_owned(),
         step("freeze", &[], ""),
@@ -40,7 +40,7 @@ fn failover(approve: &str) -> String {
     .join("\n")
 }
 
-fn home(runbook: &str) -> Home {
+pub fn home(runbook: &str) -> Home {
     let home = Home::local("host=nowhere", "");
     std::fs::create_dir(home.folder.join("runbooks")).unwrap();
     std::fs::write(home.folder.join("runbooks/region-failover.toml"), runbook).unwrap();
@@ -48,15 +48,15 @@ fn home(runbook: &str) -> Home {
     home
 }
 
-const BEGIN: [&str; 5] =
+pub const BEGIN: [&str; 5] =
     ["failover", "--confirm", "us-west-2", "--skip-preflight", "a test without servers"];
 
-fn effects(home: &Home) -> Vec<String> {
+pub fn effects(home: &Home) -> Vec<String> {
     let text = std::fs::read_to_string(home.folder.join("effects")).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
-fn counted(home: &Home) -> BTreeMap<String, usize> {
+pub fn counted(home: &Home) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for effect in effects(home) {
         *counts.entry(effect).or_default() += 1;
@@ -64,12 +64,12 @@ fn counted(home: &Home) -> BTreeMap<String, usize> {
     counts
 }
 
-fn once() -> BTreeMap<String, usize> {
+pub fn once() -> BTreeMap<String, usize> {
     STEPS.iter().map(|step| ((*step).to_owned(), 1)).collect()
 }
 
 /// Waits until a run has left this effect.
-fn until(home: &Home, effect: &str) {
+pub fn until(home: &Home, effect: &str) {
     let begun = Instant::now();
     while !effects(home).iter().any(|e| e == effect) {
         assert!(begun.elapsed() < Duration::from_secs(30), "no {effect}: {:?}", effects(home));
@@ -77,7 +77,7 @@ fn until(home: &Home, effect: &str) {
     }
 }
 
-fn quiet(mut command: Command) -> Child {
+pub fn quiet(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -35,6 +35,25 @@ pub(super) fn failure(act: &str, path: &Path, e: io::Error) -> StoreError {
     }
 }
 
+/// As `failure` for reads: below a root that is no folder nothing is missing, all is out of reach.
+pub(super) fn read_failure(root: &Path, path: &Path, e: io::Error) -> StoreError {
+    let error = failure("read", path, e);
+    match error.class {
+        Class::NotFound => no_folder("read", root).unwrap_or(error),
+        _ => error,
+    }
+}
+
+/// Why nothing can be looked for below `root`: something is there that is no folder. A root that is
+/// not there yet is an empty store.
+pub(super) fn no_folder(act: &str, root: &Path) -> Option<StoreError> {
+    let other = std::fs::metadata(root).is_ok_and(|metadata| !metadata.is_dir());
+    other.then(|| {
+        let error = failure(act, root, ErrorKind::NotADirectory.into());
+        StoreError { class: Class::Permanent, ..error }.hint(NOWHERE)
+    })
+}
+
 /// As `failure` for writes: a path that cannot be made is no missing object.
 pub(super) fn write_failure(path: &Path, e: io::Error) -> StoreError {
     let mut error = failure("write", path, e);

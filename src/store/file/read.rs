@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::failure::failure;
+use super::failure::{failure, read_failure};
 use super::path_of;
 use crate::model::Digest;
 use crate::store::port::{ByteStream, Class, Etag, Meta, Object, Result, StoreError};
@@ -71,7 +71,7 @@ pub(super) fn whole(root: &Path, key: &str) -> Result<Object> {
         let etag = etag(&metadata, || Ok(Digest::of(&bytes)))?;
         Ok(Object { bytes: bytes.into(), etag, last_modified: modified(&metadata) })
     };
-    read().map_err(|e| failure("read", &path, e))
+    read().map_err(|e| read_failure(root, &path, e))
 }
 
 pub(super) fn meta(root: &Path, key: &str, checksum: bool) -> Result<Option<Meta>> {
@@ -86,7 +86,7 @@ pub(super) fn meta(root: &Path, key: &str, checksum: bool) -> Result<Option<Meta
         let (size, last_modified) = (metadata.len(), modified(&metadata));
         Ok(Meta { size, etag, last_modified, sha256: whole })
     };
-    match read().map_err(|e| failure("read", &path, e)) {
+    match read().map_err(|e| read_failure(root, &path, e)) {
         Ok(meta) => Ok(Some(meta)),
         Err(e) if e.class == Class::NotFound => Ok(None),
         Err(e) => Err(e),
@@ -96,7 +96,7 @@ pub(super) fn meta(root: &Path, key: &str, checksum: bool) -> Result<Option<Meta
 /// Reads ahead by a few chunks on a blocking thread, which ends when the stream is dropped.
 pub(super) fn streamed(root: &Path, key: &str) -> Result<ByteStream> {
     let path = path_of(root, key)?;
-    let (mut file, _) = open(&path).map_err(|e| failure("read", &path, e))?;
+    let (mut file, _) = open(&path).map_err(|e| read_failure(root, &path, e))?;
     let (send, receive) = mpsc::channel::<Result<Bytes>>(4);
     tokio::task::spawn_blocking(move || {
         loop {

@@ -145,3 +145,19 @@ async fn a_place_where_no_folder_can_be_made_is_an_error() {
     assert!(e.hint.unwrap().contains("mounted"));
     assert_eq!(store.now().await.unwrap_err().class, Class::Permanent);
 }
+
+#[tokio::test]
+async fn what_is_no_folder_is_no_empty_store() {
+    let (_dir, store) = new();
+    assert_eq!(store.head("a/b", false).await.unwrap(), None, "a store that nobody wrote to yet");
+    fs::write(&store.tree.root, "").unwrap();
+    let mut seen = Vec::new();
+    seen.push(store.head("a/b", false).await.unwrap_err());
+    seen.push(store.get("a/b").await.unwrap_err());
+    seen.push(store.list("a/").try_next().await.unwrap_err());
+    seen.push(store.list_dirs("").await.unwrap_err());
+    for e in seen {
+        assert_eq!(e.class, Class::Permanent, "{e:?}");
+        assert!(e.hint.is_some(), "{e:?}");
+    }
+}

@@ -8,7 +8,7 @@ use futures_util::stream::{Stream, StreamExt, iter};
 use tokio::sync::mpsc;
 
 use super::TEMP;
-use super::failure::failure;
+use super::failure::{failure, no_folder};
 use super::read::{from_channel, modified};
 use crate::store::port::{Listed, Result};
 
@@ -21,6 +21,11 @@ pub(super) fn list(root: PathBuf, prefix: String) -> impl Stream<Item = Result<L
     let (send, receive) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let mut walk = Walk { send, batch: Vec::with_capacity(BATCH) };
+        if let Some(e) = no_folder("list", &root) {
+            walk.batch.push(Err(e));
+            walk.flush();
+            return;
+        }
         // The folder in which the prefix ends, and what names there must begin with.
         let (dir, start) =
             prefix.rsplit_once('/').map_or(("", &*prefix), |(dir, rest)| (dir, rest));
@@ -121,6 +126,9 @@ fn entries(dir: &Path, start: &str, is_root: bool) -> io::Result<Vec<(String, bo
 pub(super) fn dirs(root: &Path, prefix: &str) -> Result<Vec<String>> {
     if is_foreign(prefix.trim_end_matches('/')) || prefix.starts_with('/') {
         return Ok(Vec::new());
+    }
+    if let Some(e) = no_folder("list", root) {
+        return Err(e);
     }
     let dir = root.join(prefix);
     let found = || {

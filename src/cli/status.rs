@@ -24,11 +24,12 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
         rpo: app.config.objectives.rpo,
         preflight_max_age: app.config.failover.preflight_max_age,
     };
+    let mut last = None;
     loop {
         let status = tokio::select! {
             status = look(&app, args.timeout) => status?,
-            stopped = super::stopped() => match args.watch {
-                Some(_) => return Ok(Done::with(0, String::new(), json!({}))),
+            stopped = super::stopped() => match last {
+                Some(code) => return Ok(Done::with(code, String::new(), json!({}))),
                 None => return Err(stopped),
             },
         };
@@ -46,6 +47,7 @@ pub async fn run(cli: &Cli, args: &Args) -> Result<Done> {
             return Ok(Done::with(done.code, String::new(), json!({})));
         }
         drop(out);
+        last = Some(done.code);
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             _ = super::stopped() => return Ok(Done::with(done.code, String::new(), json!({}))),

@@ -36,6 +36,7 @@ mod snapshot_faults;
 mod sources;
 mod store;
 mod taking;
+mod terminal;
 mod unlock;
 mod web;
 mod world_faults;

@@ -41,6 +41,7 @@ mod setup;
 mod shared;
 mod standby;
 mod status;
+mod terminal;
 mod tls;
 mod world;
 mod writer;
@@ -70,6 +71,7 @@ pub use setup::tool;
 pub use shared::{
     shared_moto_east, shared_moto_west, shared_pg15, shared_pg16, shared_pg18, unique,
 };
+pub use terminal::Terminal;
 pub use tls::Tls;
 pub use world::{EAST, WEST, World, WorldOptions, ZONE};
 pub use writer::{Acknowledged, Writer};

@@ -243,3 +243,56 @@ fn an_alert_that_cannot_be_kept_is_not_taken() {
     assert_eq!(kept.status, 202, "{}", kept.text());
     assert!(kept.text().contains("opened incident"), "{}", kept.text());
 }
+
+#[test]
+fn an_incident_of_pagerduty_is_believed_when_signed_and_closed_by_hand() {
+    let secret = "lDQHScfUeXUKaQRNF+8XIiDKZ7XX3itBAYzwU0TARw8lJqRnkKl2iB1anSb0Z+IK";
+    let home = home(&format!(
+        "[intake.pager]\nkind = \"pagerduty\"\nsecret = \"{secret}\"\nmatch = {{ service = \"PetForce\" }}\n"
+    ));
+    let web = Web::start(&home);
+    let message = |kind: &str, service: &str| {
+        let data = json!({
+            "id": "PGR0VU2", "type": "incident", "title": "PetForce is down", "urgency": "high",
+            "service": { "id": "PF9", "summary": service }, "priority": null,
+        });
+        json!({ "event": {
+            "id": "5ac64822-4adc-4fda-ade0-410becf0de4f", "event_type": kind,
+            "resource_type": "incident", "occurred_at": now(), "data": data,
+        }})
+        .to_string()
+    };
+    let signature = |secret: &str, body: &str| {
+        let path = home.folder.join("body");
+        std::fs::write(&path, body).unwrap();
+        let mut openssl = Command::new(tool("OPENSSL"));
+        openssl.args(["dgst", "-sha256", "-hmac", secret, "-hex", "-r"]).arg(&path);
+        let hex = run(&mut openssl).expect(0).stdout;
+        format!("v1={},v1={}", "0".repeat(64), hex.split(' ').next().unwrap())
+    };
+    let post = |body: &str, signature: &str| {
+        web.ask("POST", "/intake/pager", &[("X-PagerDuty-Signature", signature)], body)
+    };
+    let body = message("incident.triggered", "PetForce");
+    assert_eq!(post(&body, &signature("another secret", &body)).status, 401);
+    let other = message("incident.triggered", "Billing");
+    assert!(post(&other, &signature(secret, &other)).text().contains("does not count"));
+    let opened = post(&body, &signature(secret, &body));
+    assert!(opened.text().contains("opened incident region-failover-e0-1"), "{}", opened.text());
+    web.until("prepared plan", |state| state["incidents"]["known"][0]["prepared"].is_object());
+
+    let shown = home.run(&["incidents"], 1).stdout;
+    for piece in ["PetForce is down", "drctl failover --runbook region-failover --mode forced"] {
+        assert!(shown.contains(piece), "no {piece} in {shown}");
+    }
+    let near = home.run(&["incidents", "close", "region-failover-e0", "--reason", "x"], 2).stderr;
+    assert!(near.contains("is `region-failover-e0-1` meant?"), "{near}");
+    let close = ["incidents", "close", "region-failover-e0-1", "--reason", "a rehearsal"];
+    home.run(&close, 0);
+    assert_eq!(home.json(&["incidents"], 0)["incidents"], json!([]));
+    let again = post(&body, &signature(secret, &body));
+    assert!(again.text().contains("was known in incident"), "{}", again.text());
+    assert_eq!(home.json(&["incidents"], 0)["incidents"], json!([]));
+    home.run(&close, 2);
+    assert!(!web.said().contains(secret) && !home.said().contains(secret));
+}

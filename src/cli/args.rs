@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::alert_args::Alerts;
 use super::audit_args::{Audit, Keys, Repair, Report};
 use super::drill_args::Drill;
+use super::help_text;
 use super::incidents::Incidents;
 use super::run_args::{Abort, Approve, Failover, Resume, Run, Runs, Takeover};
 use super::runbook_args::{Preflight, Runbook};
@@ -447,5 +448,5 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
 
 /// The whole command line, for completions and the manual page.
 pub fn command() -> clap::Command {
-    Cli::command()
+    help_text::flowing(Cli::command())
 }

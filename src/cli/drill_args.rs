@@ -11,7 +11,7 @@ Examples:
   drctl drill restore                             the newest snapshot, on a server of drctl's own
   drctl drill restore petforce --snapshot random  any snapshot of the last 30 days
   drctl drill restore --into staging              on the server of [target.staging]
-  drctl drill failover                            the runbook, in the staging regions of [drill.failover]
+  drctl drill failover                            the runbook, in the regions of [drill.failover]
   drctl drill failover --lab                      in the lab that `scripts/lab up` started
   drctl drill list
   drctl drill report latest --out report          report.html, report.md and report.json
@@ -92,7 +92,7 @@ pub struct Restore {
 #[command(after_help = "\
 Examples:
   drctl drill failover --dry-run                  proves the isolation, and shows the plan
-  drctl drill failover                            in the staging regions that [drill.failover] names
+  drctl drill failover                            in the regions that [drill.failover] names
   drctl drill failover --runbook switchover
   drctl drill failover --lab                      in the lab of .lab/world (scripts/lab up)
   drctl drill failover --lab /srv/lab             in another one

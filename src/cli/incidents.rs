@@ -16,7 +16,7 @@ use crate::web::intake::{self, Incident, Prepared};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  drctl incidents                              what is open, and the command that begins the failover
+  drctl incidents                     what is open, and the command that begins the failover
   drctl incidents close region-failover-e0-1 --reason 'the monitor was wrong'
 
 An incident ends by itself when the last of its alerts does, or when another epoch holds. One that is
@@ -205,13 +205,13 @@ mod tests {
         assert_eq!(
             done.text,
             "\
-incident region-failover-e0-1, open for 4 min: runbook region-failover (forced),
-  epoch 0
-  prom: the primary does not answer (for 4 min)
+incident region-failover-e0-1, open for 4 min 0 s: runbook region-failover
+  (forced), epoch 0
+  prom: the primary does not answer (for 4 min 0 s)
   loss to expect: about 3 s
   preflight: ready
   ! the sampler is silent
-  12 steps, at most 9 min; to begin it:
+  12 steps, at most 9 min 0 s; to begin it:
     drctl failover --mode forced --confirm us-west-2
 
 1 incident open. If it is none: drctl incidents close ID --reason TEXT

@@ -19,6 +19,7 @@ mod drill_args;
 mod drill_failover;
 mod failover;
 mod foreseeing;
+mod help_text;
 mod incidents;
 mod init;
 mod interrupt;
@@ -58,14 +59,15 @@ mod wrapping;
 
 pub use args::command;
 use args::{Cli, Command};
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use std::process::ExitCode;
 
 use crate::error::{Error, Kind, Result};
 
 /// Runs the program: parses the arguments, runs the command, prints what came of it.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let given = command().try_get_matches();
+    let cli = match given.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(e) => {
             // clap prints help and version to stdout with exit code 0, mistakes to stderr with 2.
@@ -214,6 +216,8 @@ async fn run(cli: Cli) -> Result<render::Done> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]

@@ -15,7 +15,7 @@ Examples:
   drctl runbook show region-failover --mode graceful
   drctl runbook check runbooks/*.toml                every problem of every file, with its line
   drctl runbook actions postgres.promote             what an action does, and its arguments
-  drctl runbook schema > runbook.schema.json         for editors: completion and checks while you type
+  drctl runbook schema > runbook.schema.json         for editors: completion and checks
 
 None of these commands changes anything.")]
 pub struct Runbook {

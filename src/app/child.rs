@@ -26,6 +26,8 @@ use crate::schedule::{Ended, Unit, Work};
 pub const ENDS_WITH_STDIN: &str = "DRCTL_ENDS_WITH_STDIN";
 /// How long a child may take to give back what it holds before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
+/// Many jobs that begin together must not keep the runner from beginning the rest.
+const NICE: i32 = 10;
 /// How much of a summary is kept.
 const SHOWN: usize = 500;
 
@@ -44,7 +46,9 @@ impl Children {
         command.env(ENDS_WITH_STDIN, "1");
         // The write end stays in `Group`.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Group::start(&mut command)
+        let group = Group::start(&mut command)?;
+        group.gives_way(NICE);
+        Ok(group)
     }
 }
 

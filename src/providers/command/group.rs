@@ -1,6 +1,6 @@
 //! A child process and all in its group, which live no longer than this.
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -17,6 +17,15 @@ impl Group {
         let child = command.process_group(0).spawn()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         Ok(Self { child, leader, over: false })
+    }
+
+    /// Has it, and all that it starts from now on, give way to what else runs on this machine: `nice`
+    /// from 1 to 19. Only for one that was just started: threads that it has already keep theirs.
+    pub fn gives_way(&self, nice: i32) {
+        if let Some(leader) = self.leader {
+            // Where it may not be done, it is as it was.
+            let _ = setpriority_process(Some(leader), nice);
+        }
     }
 
     /// It has ended, and what it left in its group may live on.

@@ -9,11 +9,14 @@ use chrono::Utc;
 use super::{App, LEASE, holder, random, state_folder};
 use crate::config::Redaction;
 use crate::drill::account::{Account, Rehearsal};
-use crate::drill::{self, Choice, Ground, Grounds, REPORT, Records, Request, history, lease_name};
+use crate::drill::{
+    self, Choice, Ground, Grounds, Lender, REPORT, Records, Request, Sweep, history, lease_name,
+};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::shelf;
 use crate::model::{DrillId, Level, Sink};
 use crate::postgres::Conninfo;
+use crate::providers::aws::{Clients, RdsLender};
 use crate::providers::command::Started;
 use crate::report;
 use crate::store::{Lease, ObjectStore};
@@ -25,7 +28,8 @@ pub struct RestoreDrill {
     pub choice: Choice,
     /// Only this store.
     pub store: Option<String>,
-    /// A target of the configuration, or `embedded`; none: as `[drill]` says.
+    /// A target of the configuration, an RDS instance of `[drill.rds]`, or `embedded`; none: as
+    /// `[drill]` says.
     pub into: Option<String>,
     pub keep: bool,
 }
@@ -97,6 +101,15 @@ impl App {
     ) -> Result<Drilled> {
         let records = request.records();
         self.sweep(&records, &request.grounds, lease.name(), &request.holder.to_string()).await;
+        let sweep = Sweep {
+            project: &request.project,
+            held: lease.name(),
+            timeout: request.drill.timeout,
+            now: request.now,
+        };
+        for told in drill::reclaim(&records, &request.grounds, &sweep).await {
+            records.sink.notice(Level::Warning, told);
+        }
         let stop = async {
             tokio::select! {
                 stopped = stop => stopped,
@@ -221,6 +234,9 @@ impl App {
                 user: drill.user.clone(),
                 pg_bin: drill.pg_bin.clone(),
             }),
+            Some(name) if drill.rds.contains_key(name) => {
+                Ok(Ground::Lent { lender: name.to_owned() })
+            }
             Some(target) => {
                 self.config.target(target).map_err(|e| match e.advice() {
                     Some(_) => e,
@@ -236,7 +252,12 @@ impl App {
             let info = Conninfo::parse(&self.config.target(name).ok()?.url).ok()?;
             Some((name.to_owned(), info))
         });
-        Grounds { targets: targets.collect(), regions: self.mending() }
+        let clients = Clients::new(Arc::clone(&self.config));
+        let lenders = self.config.drill.rds.iter().map(|(name, rds)| {
+            let lender = RdsLender::new(rds.clone(), clients.clone());
+            (name.clone(), Arc::new(lender) as Arc<dyn Lender>)
+        });
+        Grounds { targets: targets.collect(), lenders: lenders.collect(), regions: self.mending() }
     }
 
     /// What there is to restore, and the stores, those that do not answer at once at the end: a

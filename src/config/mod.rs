@@ -5,6 +5,7 @@ mod build_alerts;
 mod build_channel;
 mod build_database;
 mod build_drill;
+mod build_drill_rds;
 mod build_failover;
 mod build_job;
 mod build_store;
@@ -35,8 +36,8 @@ pub use secret::Secret;
 pub use settings::{
     AlertsConfig, AppConfig, AwsConfig, ChangeDetection, ChannelConfig, ChannelKind, Config,
     DatabaseConfig, DatabaseDrill, DrillConfig, FailoverConfig, FailoverDrillConfig, Keep,
-    MetricsConfig, Objectives, Profile, Regions, RouteConfig, ServerConfig, Sse, StoreConfig,
-    StoreUrl, TargetConfig, Unresolved,
+    MetricsConfig, Objectives, Profile, RdsDrillConfig, Regions, RouteConfig, ServerConfig, Sse,
+    StoreConfig, StoreUrl, TargetConfig, Unresolved,
 };
 pub use template::{Form, template, write_new};
 pub use web::{AutoPolicy, IntakeConfig, IntakeKind, WebConfig, WebTls};

@@ -260,7 +260,8 @@ pub struct AppConfig {
 /// How drills work.
 #[derive(Debug, Clone)]
 pub struct DrillConfig {
-    /// The target on whose server drills restore; none: a server that drctl starts itself.
+    /// The target on whose server drills restore, or the name in `rds` of the instance that they
+    /// make; none: a server that drctl starts itself.
     pub target: Option<String>,
     /// How old a snapshot that a drill chooses may be. Default 30 days.
     pub window: Duration,
@@ -274,8 +275,38 @@ pub struct DrillConfig {
     pub without_extensions: Vec<String>,
     /// A drill that takes longer has failed. Default 4 hours.
     pub timeout: Duration,
+    /// RDS instances that drills make, by name.
+    pub rds: BTreeMap<String, RdsDrillConfig>,
     /// None: failovers are drilled in labs only.
     pub failover: Option<FailoverDrillConfig>,
+}
+
+/// `[drill.rds.NAME]`: an RDS instance that is made for a drill and deleted. What is none is taken
+/// from the template.
+#[derive(Debug, Clone)]
+pub struct RdsDrillConfig {
+    pub region: String,
+    /// The identifier of an instance whose settings are taken; only read.
+    pub template: Option<String>,
+    pub class: Option<String>,
+    pub engine_version: Option<String>,
+    /// GiB at the least; a drill takes more where the rows need more.
+    pub storage: Option<u32>,
+    pub storage_type: Option<String>,
+    /// None, without a template: the account's key for RDS.
+    pub kms_key: Option<String>,
+    pub subnet_group: Option<String>,
+    /// Empty: those of the template, else the default of the network.
+    pub security_groups: Vec<String>,
+    pub parameter_group: Option<String>,
+    /// The master user. Default `drctl_drill`.
+    pub user: String,
+    /// The certificates by which the server must prove itself; none: it need not.
+    pub sslrootcert: Option<PathBuf>,
+    /// As libpq knows it. Default `verify-full` with `sslrootcert`, else `require`.
+    pub sslmode: String,
+    /// How long RDS may take until the server answers. Default 30 minutes.
+    pub create_timeout: Duration,
 }
 
 /// `[drill.failover]`: how failovers are rehearsed in staging.
@@ -316,6 +347,7 @@ impl Default for DrillConfig {
             pg_bin: None,
             without_extensions: Vec::new(),
             timeout: Duration::from_hours(4),
+            rds: BTreeMap::new(),
             failover: None,
         }
     }

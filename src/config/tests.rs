@@ -401,6 +401,7 @@ fn the_documentation_has_every_key_and_no_other() {
     assert_eq!(documented("### server"), keys::SERVER);
     assert_eq!(documented("### auto"), keys::AUTO);
     assert_eq!(documented("### [drill.failover]"), keys::DRILL_FAILOVER);
+    assert_eq!(documented("### [drill.rds.NAME]"), keys::DRILL_RDS);
 }
 
 #[test]

@@ -1,0 +1,8 @@
+//! RDS instances that are made for a drill and deleted after it.
+
+mod blueprint;
+mod lender;
+mod ownership;
+mod refusal;
+
+pub use lender::RdsLender;

@@ -240,7 +240,9 @@ impl App {
             Some(target) => {
                 self.config.target(target).map_err(|e| match e.advice() {
                     Some(_) => e,
-                    None => e.hint(format!("give `{EMBEDDED}` for a server of drctl's own")),
+                    None => e.hint(format!(
+                        "give `{EMBEDDED}` for a server of drctl's own, or the name of a [drill.rds.NAME]"
+                    )),
                 })?;
                 Ok(Ground::Server { target: target.to_owned() })
             }

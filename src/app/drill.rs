@@ -238,15 +238,23 @@ impl App {
                 Ok(Ground::Lent { lender: name.to_owned() })
             }
             Some(target) => {
-                self.config.target(target).map_err(|e| match e.advice() {
-                    Some(_) => e,
-                    None => e.hint(format!(
-                        "give `{EMBEDDED}` for a server of drctl's own, or the name of a [drill.rds.NAME]"
-                    )),
+                self.config.target(target).map_err(|e| {
+                    match self.config.target_names().any(|name| name == target) {
+                        true => e,
+                        false => e.hint(self.places()),
+                    }
                 })?;
                 Ok(Ground::Server { target: target.to_owned() })
             }
         }
+    }
+
+    /// Where drills of this configuration may restore to, for a hint.
+    fn places(&self) -> String {
+        let targets = self.config.target_names();
+        let all = [EMBEDDED].into_iter().chain(targets);
+        let all: Vec<&str> = all.chain(self.config.drill.rds.keys().map(String::as_str)).collect();
+        format!("--into takes {}; add a [target.NAME] or a [drill.rds.NAME]", all.join(", "))
     }
 
     pub(super) fn grounds(&self) -> Grounds {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::front::{Fault, Front};
 use crate::home::Home;
-use crate::lab::{Lot, Rds, WEST, shared_pg15};
+use crate::lab::{Lot, Rds, WEST, shared_pg15, unique};
 
 const DATA: &str = "
 CREATE TABLE pets (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
@@ -126,6 +126,44 @@ fn an_instance_is_made_as_its_template_is_and_deleted_after_the_drill() {
     assert_eq!((tag("drctl:drill"), tag("drctl:project")), (Some(id), Some("petforce")));
     assert!(tag("drctl:began").is_some() && tag("drctl:keep").is_some(), "{tags:?}");
     scene.home.run(&["drill", "clear", id], 0);
+    scene.nothing_is_left();
+}
+
+/// The master of an instance is no superuser, so it must become a member of owners to make them that.
+#[test]
+fn tables_have_their_owners_again_on_every_version() {
+    let scene = Scene::new();
+    let db = scene.url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let [one, two] = ["owner", "owner"].map(unique);
+    let server = shared_pg15();
+    server.psql(
+        db,
+        &format!(
+            "CREATE ROLE {one}; CREATE ROLE {two}; ALTER TABLE visits OWNER TO {one}; \
+             CREATE SCHEMA app AUTHORIZATION {two}; CREATE TABLE app.t (id int PRIMARY KEY); \
+             ALTER TABLE app.t OWNER TO {two}; GRANT SELECT ON app.t TO {one}; \
+             GRANT CREATE ON SCHEMA public TO {two}"
+        ),
+    );
+    scene.home.snapshot();
+    for version in ["15.8", "16.4", "18.1"] {
+        let tls = if version == "15.8" { "" } else { "sslmode = \"disable\"\n" };
+        scene.write(&format!("engine_version = \"{version}\"\n{tls}"));
+        let args = ["drill", "restore", "--into", "rds", "--keep"];
+        let drill = scene.home.json(&args, 0)["drill"].clone();
+        assert_eq!(drill["outcome"], "passed", "{drill}");
+        let (name, _) = scene.rds.made.there()[0].clone();
+        let restored = name.replace('-', "_");
+        let ask = |sql: &str| scene.rds.made.psql(&name, &restored, sql);
+        let owners = "SELECT string_agg(tableowner, ' ' ORDER BY tablename) FROM pg_tables \
+                      WHERE tablename IN ('t', 'visits')";
+        assert_eq!(ask(owners), format!("{two} {one}"), "{version}");
+        // What was needed on the way is taken back; what the snapshot has is not.
+        let may =
+            |role: &str| ask(&format!("SELECT has_schema_privilege('{role}', 'public', 'CREATE')"));
+        assert_eq!((may(&one), may(&two)), ("f".into(), "t".into()), "{version}");
+        scene.home.run(&["drill", "clear", drill["id"].as_str().unwrap()], 0);
+    }
     scene.nothing_is_left();
 }
 

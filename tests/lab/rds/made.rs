@@ -93,6 +93,16 @@ impl Made {
         self.state().asked.clone()
     }
 
+    /// What `rdsadmin`, whom nobody else may be, sees in a database of an instance.
+    pub fn psql(&self, id: &str, db: &str, sql: &str) -> String {
+        let server = self.state().all[id].server.clone().unwrap();
+        let mut psql = server.program("psql");
+        psql.args(["-X", "-A", "-t", "-U", "rdsadmin", "-d", db, "-c", sql]);
+        let output = psql.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// The tags of an instance.
     pub fn tags(&self, id: &str) -> Vec<(String, String)> {
         self.state().all[id].tags.clone()

@@ -9,14 +9,10 @@ use chrono::Utc;
 use super::{App, LEASE, holder, random, state_folder};
 use crate::config::Redaction;
 use crate::drill::account::{Account, Rehearsal};
-use crate::drill::{
-    self, Choice, Ground, Grounds, Lender, REPORT, Records, Request, Sweep, history, lease_name,
-};
+use crate::drill::{self, Choice, Grounds, REPORT, Records, Request, Sweep, history, lease_name};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::shelf;
 use crate::model::{DrillId, Level, Sink};
-use crate::postgres::Conninfo;
-use crate::providers::aws::{Clients, RdsLender};
 use crate::providers::command::Started;
 use crate::report;
 use crate::store::{Lease, ObjectStore};
@@ -40,9 +36,6 @@ pub struct Drilled {
     /// Stores that have no report of it, and why.
     pub unreported: Vec<(String, String)>,
 }
-
-/// The name by which drctl's own server is asked for.
-pub const EMBEDDED: &str = "embedded";
 
 impl App {
     /// Carries a restore drill out, and puts its report into the stores. `stop` ends it early: the
@@ -223,51 +216,6 @@ impl App {
     pub(super) fn drills_folder(&self) -> Result<std::path::PathBuf> {
         let state = state_folder(&|name| std::env::var_os(name).map(Into::into))?;
         Ok(state.join(&self.config.project).join("drills"))
-    }
-
-    /// Where to restore to.
-    fn ground(&self, into: Option<&str>) -> Result<Ground> {
-        let drill = &self.config.drill;
-        match into.or(drill.target.as_deref()) {
-            None | Some(EMBEDDED) => Ok(Ground::Embedded {
-                place: drill.folder.clone(),
-                user: drill.user.clone(),
-                pg_bin: drill.pg_bin.clone(),
-            }),
-            Some(name) if drill.rds.contains_key(name) => {
-                Ok(Ground::Lent { lender: name.to_owned() })
-            }
-            Some(target) => {
-                self.config.target(target).map_err(|e| {
-                    match self.config.target_names().any(|name| name == target) {
-                        true => e,
-                        false => e.hint(self.places()),
-                    }
-                })?;
-                Ok(Ground::Server { target: target.to_owned() })
-            }
-        }
-    }
-
-    /// Where drills of this configuration may restore to, for a hint.
-    fn places(&self) -> String {
-        let targets = self.config.target_names();
-        let all = [EMBEDDED].into_iter().chain(targets);
-        let all: Vec<&str> = all.chain(self.config.drill.rds.keys().map(String::as_str)).collect();
-        format!("--into takes {}; add a [target.NAME] or a [drill.rds.NAME]", all.join(", "))
-    }
-
-    pub(super) fn grounds(&self) -> Grounds {
-        let targets = self.config.target_names().filter_map(|name| {
-            let info = Conninfo::parse(&self.config.target(name).ok()?.url).ok()?;
-            Some((name.to_owned(), info))
-        });
-        let clients = Clients::new(Arc::clone(&self.config));
-        let lenders = self.config.drill.rds.iter().map(|(name, rds)| {
-            let lender = RdsLender::new(rds.clone(), clients.clone());
-            (name.clone(), Arc::new(lender) as Arc<dyn Lender>)
-        });
-        Grounds { targets: targets.collect(), lenders: lenders.collect(), regions: self.mending() }
     }
 
     /// What there is to restore, and the stores, those that do not answer at once at the end: a

@@ -174,7 +174,7 @@ pub(super) async fn clear_scratch(
         Scratch::Instance { lender, region, .. } => {
             super::processes::end(id, None).await?;
             // Its name is made from the drill's id, so that no record can name another one.
-            grounds.lender_in(lender, region)?.take_back(id).await
+            grounds.lender_in(lender, region)?.take_back(id, &*records.sink).await
         }
         Scratch::Regions { host, config, run } => {
             here(host, id)?;

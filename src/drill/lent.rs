@@ -13,6 +13,7 @@ use super::rehearsal::Request;
 use crate::config::Secret;
 use crate::error::{Error, Kind, Result};
 use crate::model::{DrillId, Manifest, Sink};
+use crate::postgres::programs::{Program, Tool};
 use crate::postgres::{Conninfo, Session, connect};
 
 /// How long a server that is said to be there may take to answer: its name must come into DNS.
@@ -59,8 +60,8 @@ pub trait Lender: Send + Sync {
     /// The name that the server of a drill has there: no other may have one like it.
     fn instance(&self, drill: &DrillId) -> String;
 
-    /// Refuses what could not be made; makes nothing.
-    async fn judge(&self, wish: &Wish) -> Result<()>;
+    /// Refuses what could not be made; makes nothing. Gives the major version that it would run.
+    async fn judge(&self, wish: &Wish) -> Result<u32>;
 
     /// Makes a server and waits until it is said to be available. Dropped at any moment, it leaves
     /// what `take_back` removes. Gives the way in, as its master, which nobody has tried yet.
@@ -69,7 +70,7 @@ pub trait Lender: Send + Sync {
     /// Deletes the server of a drill, finished or not, and waits until it is gone, or until it is
     /// seen to be going; again too. Gives what was removed. Touches nothing that does not say
     /// itself that it is that drill's.
-    async fn take_back(&self, drill: &DrillId) -> Result<Vec<String>>;
+    async fn take_back(&self, drill: &DrillId, sink: &dyn Sink) -> Result<Vec<String>>;
 
     /// The servers of drills of a project that are there, by what they say themselves.
     async fn loans(&self, project: &str) -> Result<Vec<Loan>>;
@@ -79,7 +80,7 @@ pub trait Lender: Send + Sync {
 }
 
 /// What `request` needs of a server for `manifest`.
-pub fn wish(request: &Request, manifest: &Manifest) -> Result<Wish> {
+fn wish(request: &Request, manifest: &Manifest) -> Result<Wish> {
     Ok(Wish {
         drill: request.id.clone(),
         project: request.project.clone(),
@@ -90,6 +91,12 @@ pub fn wish(request: &Request, manifest: &Manifest) -> Result<Wish> {
         raw_bytes: manifest.totals.raw_bytes,
         password: Secret::new(password::random()?),
     })
+}
+
+/// Refuses, before anything is made that costs something, what could not be made or restored into.
+pub async fn judge(request: &Request, lender: &dyn Lender, manifest: &Manifest) -> Result<()> {
+    let major = lender.judge(&wish(request, manifest)?).await?;
+    Program::find(Tool::PgRestore, request.config.pg_bin.as_deref(), major).await.map(drop)
 }
 
 /// Has the server made, and proves that it is none of production's, before the first byte goes there

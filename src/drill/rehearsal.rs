@@ -119,8 +119,8 @@ pub async fn restore(request: &Request, stop: impl Future<Output = Error>) -> Re
             progress.warnings.extend(judged?);
         }
         Ground::Lent { lender } => {
-            let wish = lent::wish(request, &material.manifest)?;
-            request.grounds.lender(lender)?.judge(&wish).await?;
+            let lender = request.grounds.lender(lender)?;
+            lent::judge(request, lender, &material.manifest).await?;
         }
     }
     let began = Began {

@@ -73,7 +73,7 @@ async fn settle(
             "{what} is there and drill {drill}, that it was made for, is not known here: {why}; it \
              is paid for until it is deleted"
         )),
-        Fate::Over => Some(match lender.take_back(drill).await {
+        Fate::Over => Some(match lender.take_back(drill, &*records.sink).await {
             Ok(removed) => {
                 format!("drill {drill} is over; what it left was removed: {}", removed.join(", "))
             }

@@ -117,9 +117,11 @@ fn the_report_of_a_period_counts_what_happened() {
     assert_eq!(told["drills"]["known"].as_array().unwrap().len(), 1, "{told}");
     assert!(told["unread"].to_string().contains(failed["id"].as_str().unwrap()), "{told}");
     // So is a store that is away.
-    let gone = home.folder.join("gone");
-    std::fs::rename(home.folder.join("west"), &gone).unwrap();
-    std::fs::write(home.folder.join("west"), "no folder").unwrap();
+    let path = home.folder.join("drctl.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let gone = "url = \"s3://gone/dr\"\nendpoint = \"http://127.0.0.1:1\"\npath_style = true\n";
+    let text = text.replace(&format!("url = \"{}\"\n", home.west.url()), gone);
+    std::fs::write(&path, text).unwrap();
     let told = report(&home, 4);
-    assert!(told["snapshots"][0].to_string().contains("west"), "{told}");
+    assert!(told["snapshots"][0]["known"]["unreachable"].to_string().contains("west"), "{told}");
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::front::{Fault, Front};
 use crate::home::Home;
-use crate::lab::{Lot, Rds, WEST, shared_pg15, unique};
+use crate::lab::{Lot, Rds, Version, WEST, shared_pg15, unique};
 
 const DATA: &str = "
 CREATE TABLE pets (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
@@ -43,8 +43,13 @@ impl Scene {
 
     /// The configuration, with more for `[drill.rds.rds]`.
     fn write(&self, more: &str) {
+        self.write_with("", more);
+    }
+
+    /// The same, with more for the database too.
+    fn write_with(&self, database: &str, more: &str) {
         let text = format!(
-            "[aws.{WEST}]\nendpoint = \"{}\"\n\
+            "{database}[aws.{WEST}]\nendpoint = \"{}\"\n\
              [drill]\nfolder = \"{}\"\n\
              [drill.rds.rds]\nregion = \"{WEST}\"\ntemplate = \"petforce-{WEST}\"\n{more}",
             self.front.endpoint(),
@@ -146,9 +151,16 @@ fn tables_have_their_owners_again_on_every_version() {
         ),
     );
     scene.home.snapshot();
-    for version in ["15.8", "16.4", "18.1"] {
+    // pg_restore of that version is looked for before anything is made.
+    scene.write("engine_version = \"16.4\"\n");
+    let told = scene.home.run(&["drill", "restore", "--into", "rds"], 1).stderr;
+    assert!(told.contains("pg_restore 16 or newer"), "{told}");
+    for (version, programs) in
+        [("15.8", Version::V15), ("16.4", Version::V16), ("18.1", Version::V18)]
+    {
         let tls = if version == "15.8" { "" } else { "sslmode = \"disable\"\n" };
-        scene.write(&format!("engine_version = \"{version}\"\n{tls}"));
+        let programs = format!("pg_bin = \"{}\"\n", programs.bin_dir().display());
+        scene.write_with(&programs, &format!("engine_version = \"{version}\"\n{tls}"));
         let args = ["drill", "restore", "--into", "rds", "--keep"];
         let drill = scene.home.json(&args, 0)["drill"].clone();
         assert_eq!(drill["outcome"], "passed", "{drill}");
@@ -198,9 +210,9 @@ fn one_that_cannot_be_made_or_never_becomes_available_fails_the_drill_and_is_del
     scene.write("engine_version = \"14.1\"\n");
     let told = scene.home.run(&["drill", "restore", "--into", "rds"], 2).stderr;
     assert!(told.contains("it would run PostgreSQL 14.1"), "{told}");
-    scene.write("engine_version = \"99.1\"\n");
+    scene.write("engine_version = \"15.99\"\n");
     let drill = scene.drill(1);
-    assert!(why(&drill).contains("Cannot find version 99.1"), "{drill}");
+    assert!(why(&drill).contains("Cannot find version 15.99"), "{drill}");
     let hint = drill["failure"]["hint"].as_str().unwrap();
     assert!(hint.contains("[drill.rds.NAME]"), "{hint}");
     scene.nothing_is_left();

@@ -193,10 +193,11 @@ impl Made {
             return invalid("Invalid storage size for engine name postgres and storage type gp3");
         }
         let version = given("EngineVersion");
-        let program = match version.split('.').next() {
-            Some("15") => Version::V15,
-            Some("16") => Version::V16,
-            Some("18") => Version::V18,
+        let (major, minor) = version.split_once('.').unwrap_or((&version, "0"));
+        let program = match (major, minor.parse::<u32>()) {
+            ("15", Ok(..=20)) => Version::V15,
+            ("16", Ok(..=20)) => Version::V16,
+            ("18", Ok(..=20)) => Version::V18,
             _ => return invalid(&format!("Cannot find version {version} for postgres")),
         };
         let mut state = self.state();

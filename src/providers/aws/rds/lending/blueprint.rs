@@ -21,6 +21,7 @@ const GP3_FIGURES: i32 = 400;
 pub struct Blueprint {
     pub class: String,
     pub engine_version: String,
+    pub major: u32,
     pub storage: i32,
     pub storage_type: Option<String>,
     pub iops: Option<i32>,
@@ -59,7 +60,7 @@ pub fn draw(
         let hint = "set `engine_version` in [drill.rds.NAME]";
         return refused("its version is not known".into(), hint);
     };
-    if major(&engine_version).is_none_or(|major| major < wish.major) {
+    let Some(major_version) = major(&engine_version).filter(|major| *major >= wish.major) else {
         let why = format!(
             "it would run PostgreSQL {engine_version}, and the snapshot is of {}",
             wish.major
@@ -68,7 +69,7 @@ pub fn draw(
             why,
             "set `engine_version` in [drill.rds.NAME] to that version or a later one",
         );
-    }
+    };
     let own_type = config.storage_type.is_some();
     let storage_type = text(&config.storage_type, DbInstance::storage_type);
     let storage = storage(config, template, wish);
@@ -94,6 +95,7 @@ pub fn draw(
     Ok(Blueprint {
         class,
         engine_version,
+        major: major_version,
         storage,
         storage_type,
         iops: template.filter(|_| figures).and_then(DbInstance::iops),

@@ -4,5 +4,6 @@ mod blueprint;
 mod lender;
 mod ownership;
 mod refusal;
+mod requests;
 
 pub use lender::RdsLender;

@@ -15,9 +15,10 @@ const DAY: Duration = Duration::from_hours(24);
 pub(super) fn drill(doc: &Document<'_>, root: &Table<'_>, targets: &[&str]) -> DrillConfig {
     let mut config = DrillConfig::default();
     let Some(mut table) = root.table("drill", keys::DRILL) else { return config };
-    config.rds = rds(doc, &table, targets);
+    let (instances, names) = rds(doc, &table, targets);
+    config.rds = instances;
     if let Some(at) = table.text("target") {
-        let known = targets.iter().copied().chain(config.rds.keys().map(String::as_str));
+        let known = targets.iter().copied().chain(names.iter().map(String::as_str));
         if !known.clone().any(|name| name == at.value) {
             let advice = did_you_mean(&at.value, known).unwrap_or_default();
             let name = at.shown();

@@ -21,13 +21,13 @@ const SSL_MODES: &[(&str, &str)] = &[
 ];
 
 /// Every `[drill.rds.NAME]`. A drill is sent to a target and to one of these by the same option, so
-/// they share their names.
+/// they share their names. Gives the names of those too that are wrong.
 pub(super) fn rds(
     doc: &Document<'_>,
     parent: &Table<'_>,
     targets: &[&str],
-) -> BTreeMap<String, RdsDrillConfig> {
-    let mut all = BTreeMap::new();
+) -> (BTreeMap<String, RdsDrillConfig>, Vec<String>) {
+    let (mut all, mut names) = (BTreeMap::new(), Vec::new());
     for (name, mut table) in parent.named_tables("rds", keys::DRILL_RDS) {
         if !is_name(name) {
             let text = format!(
@@ -43,10 +43,11 @@ pub(super) fn rds(
             let text = format!("there is a [target.{name}] too: drills would not know which");
             doc.problem(table.line, text);
         }
+        names.push(name.to_owned());
         all.extend(one(&mut table).map(|config| (name.to_owned(), config)));
         insist(doc, &table);
     }
-    all
+    (all, names)
 }
 
 fn one(table: &mut Table<'_>) -> Option<RdsDrillConfig> {

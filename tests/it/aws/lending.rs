@@ -117,6 +117,12 @@ fn an_instance_is_made_as_its_template_is_and_deleted_after_the_drill() {
     }
     assert_eq!(scene.front.count("Action=DeleteDBInstance"), 1);
 
+    // Where the tags do not come with the instance they are asked for.
+    scene.rds.made.hide_tags();
+    assert_eq!(scene.drill(0)["outcome"], "passed");
+    scene.nothing_is_left();
+    assert!(scene.front.count("Action=ListTagsForResource") > 1);
+
     // What is kept stays, says what it costs, and is no stray to the next drill.
     let kept =
         scene.home.json(&["drill", "restore", "--into", "rds", "--keep"], 0)["drill"].clone();

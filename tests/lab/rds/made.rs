@@ -39,6 +39,8 @@ struct State {
     region: String,
     lot: Lot,
     all: BTreeMap<String, Instance>,
+    /// DescribeDBInstances gives no tags.
+    without_tags: bool,
     /// Of every server that was ever started.
     folders: Vec<PathBuf>,
     /// Every request for one, as it came.
@@ -64,6 +66,7 @@ impl Made {
             region: region.to_owned(),
             lot: Lot::Well,
             all: BTreeMap::new(),
+            without_tags: false,
             folders: Vec::new(),
             asked: Vec::new(),
         })))
@@ -76,6 +79,11 @@ impl Made {
     /// What becomes of the instances that are asked for from now on.
     pub fn next(&self, lot: Lot) {
         self.state().lot = lot;
+    }
+
+    /// From now on tags are told only to those who ask for them.
+    pub fn hide_tags(&self) {
+        self.state().without_tags = true;
     }
 
     /// The instances that are there, with their status.
@@ -133,7 +141,7 @@ impl Made {
 
     pub(super) fn all(&self) -> Vec<String> {
         let state = self.state();
-        state.all.values().map(|instance| instance.xml(&state.region)).collect()
+        state.all.values().map(|found| found.xml(&state)).collect()
     }
 
     pub(super) fn answer(&self, action: &str, form: &Form) -> Response {
@@ -141,13 +149,17 @@ impl Made {
         if action == "CreateDBInstance" {
             return self.create(&id, form);
         }
+        // ListTagsForResource names it by its ARN.
+        let named = form.get("ResourceName").and_then(|arn| arn.rsplit(':').next());
+        let id = named.map_or(id, str::to_owned);
         let mut state = self.state();
-        let region = state.region.clone();
-        let Some(found) = state.all.get_mut(&id) else {
+        let Some(xml) = state.all.get(&id).map(|found| found.xml(&state)) else {
             return refusal(404, "DBInstanceNotFound", &format!("DBInstance {id} not found."));
         };
+        let Some(found) = state.all.get_mut(&id) else { unreachable!() };
         match action {
-            "DescribeDBInstances" => envelope(action, &tag("DBInstances", &found.xml(&region))),
+            "DescribeDBInstances" => envelope(action, &tag("DBInstances", &xml)),
+            "ListTagsForResource" => envelope(action, &tag("TagList", &tags(&found.tags))),
             "DeleteDBInstance" if found.protected => refusal(
                 400,
                 "InvalidParameterCombination",
@@ -164,7 +176,7 @@ impl Made {
             }
             "DeleteDBInstance" => {
                 found.status = "deleting";
-                let answer = envelope(action, &found.xml(&region));
+                let answer = envelope(action, &xml);
                 runtime().spawn(self.clone().end(id));
                 answer
             }
@@ -228,7 +240,7 @@ impl Made {
             port: None,
             server: None,
         };
-        let answer = envelope("CreateDBInstance", &instance.xml(&state.region));
+        let answer = envelope("CreateDBInstance", &instance.xml(&state));
         state.all.insert(id.to_owned(), instance);
         let lot = state.lot;
         runtime().spawn(self.clone().begin(id.to_owned(), program, user, password, lot));
@@ -289,10 +301,10 @@ fn server(version: Version, user: &str, password: &str) -> Postgres {
 }
 
 impl Instance {
-    fn xml(&self, region: &str) -> String {
+    fn xml(&self, state: &State) -> String {
         let mut inside = [
             tag("DBInstanceIdentifier", &self.id),
-            tag("DBInstanceArn", &arn(region, &self.id)),
+            tag("DBInstanceArn", &arn(&state.region, &self.id)),
             tag("DBInstanceClass", &self.class),
             tag("Engine", "postgres"),
             tag("EngineVersion", &self.version),
@@ -306,8 +318,13 @@ impl Instance {
             let endpoint = tag("Address", "127.0.0.1") + &tag("Port", &port.to_string());
             inside.push_str(&tag("Endpoint", &endpoint));
         }
-        let tags = self.tags.iter().map(|(k, v)| tag("Tag", &(tag("Key", k) + &tag("Value", v))));
-        inside.push_str(&tag("TagList", &tags.collect::<String>()));
+        if !state.without_tags {
+            inside.push_str(&tag("TagList", &tags(&self.tags)));
+        }
         tag("DBInstance", &inside)
     }
+}
+
+fn tags(tags: &[(String, String)]) -> String {
+    tags.iter().map(|(k, v)| tag("Tag", &(tag("Key", k) + &tag("Value", v)))).collect()
 }

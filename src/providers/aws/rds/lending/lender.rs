@@ -2,8 +2,8 @@
 //!
 //! States: Amazon RDS User Guide, "Viewing Amazon RDS DB instance status". The answer of
 //! CreateDBInstance comes while the instance is `creating`; it has an endpoint once it is `available`
-//! (Amazon RDS API Reference, DBInstance). DescribeDBInstances gives the tags too, as `TagList`, so
-//! that what is deleted is known by the same look as that it is there.
+//! (Amazon RDS API Reference, DBInstance). Its tags are looked at each time that it is, before anything
+//! is done to it.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -25,8 +25,8 @@ use crate::providers::aws::rds::instance::is_stuck;
 use crate::providers::aws::waiting::{Asked, Limit, Look, until_by};
 use crate::providers::{Failure, FailureClass};
 
-/// How long a deletion may take, beyond what making the instance may: RDS deletes none that it is
-/// still making.
+/// How long a deletion may take, beyond what making the instance may: RDS may refuse to delete one
+/// that it is still making (Amazon RDS API Reference, DeleteDBInstance, InvalidDBInstanceState).
 const DELETING: Duration = Duration::from_mins(10);
 
 /// Makes instances as one `[drill.rds.NAME]` says.

@@ -24,6 +24,11 @@ pub fn name(drill: &DrillId) -> String {
     format!("{PREFIX}{}", drill.as_str().to_lowercase())
 }
 
+/// Whether an instance is called as those of drills are.
+pub fn is_drills(found: &DbInstance) -> bool {
+    found.db_instance_identifier().is_some_and(|id| id.to_lowercase().starts_with(PREFIX))
+}
+
 /// What an instance that is made for `wish` says of itself.
 pub fn tags(wish: &Wish) -> Vec<Tag> {
     let began = wish.began.to_rfc3339_opts(SecondsFormat::Secs, true);

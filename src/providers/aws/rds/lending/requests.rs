@@ -1,11 +1,11 @@
 //! What is asked of RDS. Parameters and errors: Amazon RDS API Reference, DescribeDBInstances,
-//! CreateDBInstance and DeleteDBInstance.
+//! ListTagsForResource, CreateDBInstance and DeleteDBInstance.
 
 use aws_sdk_rds::types::DbInstance;
 
 use super::blueprint::Blueprint;
 use super::lender::RdsLender;
-use super::ownership::{name, tags};
+use super::ownership::{is_drills, name, tags};
 use super::refusal::advised;
 use crate::drill::Wish;
 use crate::model::DrillId;
@@ -21,13 +21,35 @@ impl RdsLender {
         let reach = self.clients.at(region).await?;
         let request = reach.rds().describe_db_instances().db_instance_identifier(id);
         match request.send().await {
-            Ok(answer) => Ok(answer.db_instances.unwrap_or_default().into_iter().next()),
+            Ok(answer) => match answer.db_instances.unwrap_or_default().into_iter().next() {
+                Some(found) => self.with_tags(found).await,
+                None => Ok(None),
+            },
             Err(e) if is_absent(code(&e)) => Ok(None),
             Err(e) => Err(call.failed(e)),
         }
     }
 
-    /// Every instance of the region.
+    /// An instance with its tags. Not every partition of AWS gives them with the instance, and what has
+    /// none would pass for somebody else's. None: it is gone meanwhile.
+    async fn with_tags(&self, mut found: DbInstance) -> Result<Option<DbInstance>, Failure> {
+        let arn = found.db_instance_arn().map(str::to_owned);
+        let Some(arn) = arn.filter(|_| found.tag_list().is_empty() && is_drills(&found)) else {
+            return Ok(Some(found));
+        };
+        let call = Call::reads("rds:ListTagsForResource", format!("look at the tags of {arn}"));
+        let reach = self.clients.at(&self.config.region).await?;
+        match reach.rds().list_tags_for_resource().resource_name(arn).send().await {
+            Ok(answer) => {
+                found.tag_list = answer.tag_list;
+                Ok(Some(found))
+            }
+            Err(e) if is_absent(code(&e)) => Ok(None),
+            Err(e) => Err(call.failed(e)),
+        }
+    }
+
+    /// Every instance of the region that may be a drill's by its name.
     pub(super) async fn all(&self) -> Result<Vec<DbInstance>, Failure> {
         let region = &self.config.region;
         let what = format!("look for instances of drills in {region}");
@@ -37,9 +59,13 @@ impl RdsLender {
         let mut all = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| call.failed(e))?;
-            all.extend(page.db_instances.unwrap_or_default());
+            all.extend(page.db_instances.unwrap_or_default().into_iter().filter(is_drills));
         }
-        Ok(all)
+        let mut tagged = Vec::with_capacity(all.len());
+        for found in all {
+            tagged.extend(self.with_tags(found).await?);
+        }
+        Ok(tagged)
     }
 
     /// Asks for the instance. Backups are off, so that nothing of it outlives it, and it may be

@@ -5,6 +5,7 @@ pub mod child;
 mod drill;
 mod failover_drill;
 mod findings;
+mod grounds;
 mod presence;
 mod rehearsing;
 mod scheduling;

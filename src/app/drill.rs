@@ -9,11 +9,10 @@ use chrono::Utc;
 use super::{App, LEASE, holder, random, state_folder};
 use crate::config::Redaction;
 use crate::drill::account::{Account, Rehearsal};
-use crate::drill::{self, Choice, Ground, Grounds, REPORT, Records, Request, history, lease_name};
+use crate::drill::{self, Choice, Grounds, REPORT, Records, Request, Sweep, history, lease_name};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::shelf;
 use crate::model::{DrillId, Level, Sink};
-use crate::postgres::Conninfo;
 use crate::providers::command::Started;
 use crate::report;
 use crate::store::{Lease, ObjectStore};
@@ -25,7 +24,8 @@ pub struct RestoreDrill {
     pub choice: Choice,
     /// Only this store.
     pub store: Option<String>,
-    /// A target of the configuration, or `embedded`; none: as `[drill]` says.
+    /// A target of the configuration, an RDS instance of `[drill.rds]`, or `embedded`; none: as
+    /// `[drill]` says.
     pub into: Option<String>,
     pub keep: bool,
 }
@@ -36,9 +36,6 @@ pub struct Drilled {
     /// Stores that have no report of it, and why.
     pub unreported: Vec<(String, String)>,
 }
-
-/// The name by which drctl's own server is asked for.
-pub const EMBEDDED: &str = "embedded";
 
 impl App {
     /// Carries a restore drill out, and puts its report into the stores. `stop` ends it early: the
@@ -97,6 +94,15 @@ impl App {
     ) -> Result<Drilled> {
         let records = request.records();
         self.sweep(&records, &request.grounds, lease.name(), &request.holder.to_string()).await;
+        let sweep = Sweep {
+            project: &request.project,
+            held: lease.name(),
+            timeout: request.drill.timeout,
+            now: request.now,
+        };
+        for told in drill::reclaim(&records, &request.grounds, &sweep).await {
+            records.sink.notice(Level::Warning, told);
+        }
         let stop = async {
             tokio::select! {
                 stopped = stop => stopped,
@@ -210,33 +216,6 @@ impl App {
     pub(super) fn drills_folder(&self) -> Result<std::path::PathBuf> {
         let state = state_folder(&|name| std::env::var_os(name).map(Into::into))?;
         Ok(state.join(&self.config.project).join("drills"))
-    }
-
-    /// Where to restore to.
-    fn ground(&self, into: Option<&str>) -> Result<Ground> {
-        let drill = &self.config.drill;
-        match into.or(drill.target.as_deref()) {
-            None | Some(EMBEDDED) => Ok(Ground::Embedded {
-                place: drill.folder.clone(),
-                user: drill.user.clone(),
-                pg_bin: drill.pg_bin.clone(),
-            }),
-            Some(target) => {
-                self.config.target(target).map_err(|e| match e.advice() {
-                    Some(_) => e,
-                    None => e.hint(format!("give `{EMBEDDED}` for a server of drctl's own")),
-                })?;
-                Ok(Ground::Server { target: target.to_owned() })
-            }
-        }
-    }
-
-    pub(super) fn grounds(&self) -> Grounds {
-        let targets = self.config.target_names().filter_map(|name| {
-            let info = Conninfo::parse(&self.config.target(name).ok()?.url).ok()?;
-            Some((name.to_owned(), info))
-        });
-        Grounds { targets: targets.collect(), regions: self.mending() }
     }
 
     /// What there is to restore, and the stores, those that do not answer at once at the end: a

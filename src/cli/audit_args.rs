@@ -138,6 +138,7 @@ Examples:
 
 It reads what the stores keep: snapshots, the reports of drills and audits (each proven by its seal),
 and the journals of runs. What could not be read is named, and never counts as fine.
+docs/report.schema.json describes the JSON.
 
 Exit codes: 0 made; 4 made, but something could not be read; 1 failed.")]
 pub struct Report {

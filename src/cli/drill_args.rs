@@ -11,6 +11,7 @@ Examples:
   drctl drill restore                             the newest snapshot, on a server of drctl's own
   drctl drill restore petforce --snapshot random  any snapshot of the last 30 days
   drctl drill restore --into staging              on the server of [target.staging]
+  drctl drill restore --into rds                  on an RDS instance, as [drill.rds.rds] describes it
   drctl drill failover                            the runbook, in the regions of [drill.failover]
   drctl drill failover --lab                      in the lab that `scripts/lab up` started
   drctl drill list
@@ -64,7 +65,8 @@ Examples:
   drctl drill restore petforce --keep             leave the restored database to look at
 
 Without --into, and without `target` in [drill], drctl starts a PostgreSQL of its own from the
-programs that are installed here, in a temporary folder, reachable by nobody else. Production is
+programs that are installed here, in a temporary folder, reachable by nobody else. With the name of a
+[drill.rds.NAME] it makes an RDS instance as its template is, and deletes it again. Production is
 refused as a target whatever the configuration says. A drill that was killed is cleared away by the
 next one.
 
@@ -79,7 +81,8 @@ pub struct Restore {
     /// Read from this store only [default: the nearest that has each object intact]
     #[arg(long, value_name = "NAME")]
     pub store: Option<String>,
-    /// A target of the configuration, or `embedded` [default: `target` in [drill], else embedded]
+    /// A target of the configuration, a [drill.rds.NAME], or `embedded` [default: `target` in [drill],
+    /// else embedded]
     #[arg(long, value_name = "TARGET")]
     pub into: Option<String>,
     /// Leave the restored database, until `drctl drill clear`

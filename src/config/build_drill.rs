@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::build::insist;
+use super::build_drill_rds::rds;
 use super::document::Document;
 use super::nearest::did_you_mean;
 use super::table::Table;
@@ -14,10 +15,15 @@ const DAY: Duration = Duration::from_hours(24);
 pub(super) fn drill(doc: &Document<'_>, root: &Table<'_>, targets: &[&str]) -> DrillConfig {
     let mut config = DrillConfig::default();
     let Some(mut table) = root.table("drill", keys::DRILL) else { return config };
+    let (instances, names) = rds(doc, &table, targets);
+    config.rds = instances;
     if let Some(at) = table.text("target") {
-        if !targets.contains(&at.value.as_str()) {
-            let advice = did_you_mean(&at.value, targets.iter().copied()).unwrap_or_default();
-            let text = format!("`target`: there is no [target.{}]{advice}", at.shown());
+        let known = targets.iter().copied().chain(names.iter().map(String::as_str));
+        if !known.clone().any(|name| name == at.value) {
+            let advice = did_you_mean(&at.value, known).unwrap_or_default();
+            let name = at.shown();
+            let text =
+                format!("`target`: there is no [target.{name}], nor [drill.rds.{name}]{advice}");
             table.bad(&at, &text);
         }
         config.target = Some(at.value);

@@ -44,8 +44,33 @@ pub(super) const SERVER: &[&str] = &["url", "rds_instance"];
 pub(super) const TARGET: &[&str] = &["url"];
 pub(super) const DATABASE_DRILL: &[&str] = &["assert", "app"];
 pub(super) const APP: &[&str] = &["command", "url", "env", "dir", "timeout"];
-pub(super) const DRILL: &[&str] =
-    &["target", "window", "folder", "user", "pg_bin", "without_extensions", "timeout", "failover"];
+pub(super) const DRILL: &[&str] = &[
+    "target",
+    "window",
+    "folder",
+    "user",
+    "pg_bin",
+    "without_extensions",
+    "timeout",
+    "rds",
+    "failover",
+];
+pub(super) const DRILL_RDS: &[&str] = &[
+    "region",
+    "template",
+    "class",
+    "engine_version",
+    "storage",
+    "storage_type",
+    "kms_key",
+    "subnet_group",
+    "security_groups",
+    "parameter_group",
+    "user",
+    "sslrootcert",
+    "sslmode",
+    "create_timeout",
+];
 pub(super) const DRILL_FAILOVER: &[&str] = &[
     "config", "runbook", "mode", "fault", "heal", "url", "resolver", "sql", "database", "hold",
     "timeout",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::model::{RowFormat, Severity};
 
 use super::Secret;
+use super::drills::DrillConfig;
 use super::job::{JobConfig, RunnerConfig};
 use super::lookup::Section;
 use super::web::{AutoPolicy, IntakeConfig, WebConfig};
@@ -255,70 +256,6 @@ pub struct AppConfig {
     pub dir: PathBuf,
     /// How long it may take to serve. Default 1 minute.
     pub timeout: Duration,
-}
-
-/// How drills work.
-#[derive(Debug, Clone)]
-pub struct DrillConfig {
-    /// The target on whose server drills restore; none: a server that drctl starts itself.
-    pub target: Option<String>,
-    /// How old a snapshot that a drill chooses may be. Default 30 days.
-    pub window: Duration,
-    /// Where drctl's own server has its files; none: the system's temporary folder.
-    pub folder: Option<PathBuf>,
-    /// The user that drctl's own server runs as where drctl runs as root. Default `postgres`.
-    pub user: String,
-    /// The folder of `postgres` and `initdb`; none: PATH and the usual places.
-    pub pg_bin: Option<PathBuf>,
-    /// Extensions that the scratch server need not have, besides those known to hold no data.
-    pub without_extensions: Vec<String>,
-    /// A drill that takes longer has failed. Default 4 hours.
-    pub timeout: Duration,
-    /// None: failovers are drilled in labs only.
-    pub failover: Option<FailoverDrillConfig>,
-}
-
-/// `[drill.failover]`: how failovers are rehearsed in staging.
-#[derive(Debug, Clone)]
-pub struct FailoverDrillConfig {
-    /// The configuration of the staging regions; none: that which holds this table is a lab's.
-    pub config: Option<PathBuf>,
-    /// None: the runbook that `[failover]` of the staging configuration names.
-    pub runbook: Option<String>,
-    /// Whether the primary is taken for lost. Default: it is.
-    pub graceful: bool,
-    /// The program that breaks the region, and the one that mends it; no shell.
-    pub fault: Vec<String>,
-    pub heal: Vec<String>,
-    /// Where programs run: the folder of the configuration.
-    pub dir: PathBuf,
-    /// Answers with 200 while clients are served.
-    pub url: Option<String>,
-    /// The DNS server that is asked for the host of `url`; none: as this machine does.
-    pub resolver: Option<String>,
-    /// Gives one row that is true, in the database of the region that is active afterwards.
-    pub sql: Option<String>,
-    /// The database of `sql`; none: the only one.
-    pub database: Option<String>,
-    /// How long clients must be served without a break, after the run too. Default 10 s.
-    pub hold: Duration,
-    /// A drill that takes longer has failed. Default 1 hour.
-    pub timeout: Duration,
-}
-
-impl Default for DrillConfig {
-    fn default() -> Self {
-        Self {
-            target: None,
-            window: Duration::from_hours(30 * 24),
-            folder: None,
-            user: "postgres".to_owned(),
-            pg_bin: None,
-            without_extensions: Vec::new(),
-            timeout: Duration::from_hours(4),
-            failover: None,
-        }
-    }
 }
 
 /// A named place to restore to.

@@ -214,7 +214,8 @@ stores = ["east", "west"]
 # auto = { quorum = 2, for = "3min", epoch = 0, max_loss = "30s", accept_unfenced = true }
 
 # [drill]
-# The target on whose server drills restore (default: a server that drctl starts itself).
+# The target on whose server drills restore, or the name of an RDS instance below (default: a server
+# that drctl starts itself).
 # target = "scratch"
 # How old a snapshot that a drill chooses may be (default: "30d").
 # window = "30d"
@@ -228,6 +229,27 @@ stores = ["east", "west"]
 # without_extensions = ["pg_cron"]
 # A drill that takes longer has failed (default: "4h").
 # timeout = "4h"
+# An RDS instance that `drctl drill restore --into rds` makes, with the settings of an instance that is
+# there, and deletes again. What stands here goes before the template's (default: as the template).
+# [drill.rds.rds]
+# region = "us-west-2"
+# template = "@NAME@-usw2"
+# class = "db.t4g.medium"
+# engine_version = "17.4"
+# GiB at the least; more is taken where the rows need more.
+# storage = 20
+# storage_type = "gp3"
+# kms_key = "alias/drills"
+# subnet_group = "drills"
+# security_groups = ["sg-0123456789abcdef0"]
+# parameter_group = "default.postgres17"
+# Its master user, whose password is made for each drill (default: "drctl_drill").
+# user = "drctl_drill"
+# The certificates of RDS, and how they are used (default: encrypted and not proven, "require").
+# sslrootcert = "/etc/drctl/rds-bundle.pem"
+# sslmode = "verify-full"
+# How long RDS may take (default: "30min").
+# create_timeout = "30min"
 # Failovers rehearsed in staging: its configuration, and the programs that break its region and mend it.
 # [drill.failover]
 # config = "staging/drctl.toml"

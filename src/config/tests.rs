@@ -401,6 +401,7 @@ fn the_documentation_has_every_key_and_no_other() {
     assert_eq!(documented("### server"), keys::SERVER);
     assert_eq!(documented("### auto"), keys::AUTO);
     assert_eq!(documented("### [drill.failover]"), keys::DRILL_FAILOVER);
+    assert_eq!(documented("### [drill.rds.NAME]"), keys::DRILL_RDS);
 }
 
 #[test]
@@ -466,6 +467,23 @@ fn mistakes_in_what_failover_needs_are_told() {
     assert!(server.contains("lacks `url`"), "{server}");
     let drill =
         refused("[drill.failover]\nconfig = \"x\"\nfault = []\nresolver = \"x\"\nheel = [\"x\"]\n");
+    let rds = "[target.a]\nurl = \"postgres://x@h/d\"\n[drill]\ntarget = \"awz\"\n[drill.rds.aws]\n\
+               template = \"t\"\nsslmode = \"verify-full\"\n[drill.rds.a]\nregion = \"us-west-2\"\n\
+               class = \"t4g.medium\"\nuser = \"postgres\"\nstorage = 5\n[drill.rds.embedded]\n";
+    let rds = refused(rds);
+    for told in [
+        "did you mean `aws`?",
+        "[drill.rds.aws] lacks `region`",
+        "needs `sslrootcert`",
+        "there is a [target.a] too",
+        "[drill.rds.a] lacks `engine_version`, or a `template` that has it",
+        "must be an instance class",
+        "not `postgres`",
+        "`storage` must be from 20 to 65536",
+        "`embedded` is the name of drctl's own server",
+    ] {
+        assert!(rds.contains(told), "{told}: {rds}");
+    }
     for told in ["did you mean `heal`?", "`fault` names no program", "only with `url`"] {
         assert!(drill.contains(told), "{told}: {drill}");
     }

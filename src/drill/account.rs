@@ -151,7 +151,7 @@ pub struct Failover {
 /// Where a drill took place.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ScratchFacts {
-    /// `embedded`, `database` or `regions`.
+    /// `embedded`, `database`, `instance` or `regions`.
     pub kind: String,
     /// For people; never holds a secret.
     pub place: String,

@@ -50,27 +50,57 @@ pub async fn check(
     production: &[Production],
     manifest: &Manifest,
 ) -> Result<Vec<String>> {
+    elsewhere(target, production).await?;
+    let uncompared = another(session, target, production, manifest).await?;
+    let told = session.row(&format!("SELECT current_setting('{MARK}', true)")).await?;
+    if told.get(0) != Some("on") {
+        let place = target.host_for_people();
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{place} does not say that it is meant for drills"),
+        )
+        .hint(format!(
+            "on the staging server, and nowhere else: ALTER ROLE \"{}\" SET {MARK} = 'on'",
+            catalog::server(session).await?.user
+        )));
+    }
+    Ok(uncompared)
+}
+
+fn refused(target: &Conninfo, why: String) -> Error {
     let place = target.host_for_people();
-    let refused = |why: String| {
-        Err(Error::new(Kind::Usage, format!("a drill must not touch {place}"))
-            .caused_by(why)
-            .hint("name a staging server that shares neither machine nor role with production"))
-    };
+    Error::new(Kind::Usage, format!("a drill must not touch {place}"))
+        .caused_by(why)
+        .hint("name a staging server that shares neither machine nor role with production")
+}
+
+/// Refuses an address or credentials of production's. Nothing is sent to it.
+pub async fn elsewhere(target: &Conninfo, production: &[Production]) -> Result<()> {
     for (what, info) in production.iter().filter_map(|p| Some((&p.what, p.info.as_ref()?))) {
         if let Some(why) = same_place(target, info).await {
-            return refused(format!("it is {what}: {why}"));
+            return Err(refused(target, format!("it is {what}: {why}")));
         }
         if target.shares_credentials(info) {
             let user = target.user();
-            return refused(format!(
-                "it would be reached as `{user}`, with the credentials of {what}"
-            ));
+            let why = format!("it would be reached as `{user}`, with the credentials of {what}");
+            return Err(refused(target, why));
         }
     }
+    Ok(())
+}
+
+/// Refuses a server that is one of production's by its identity. Gives what could not be compared.
+pub async fn another(
+    session: &Session,
+    target: &Conninfo,
+    production: &[Production],
+    manifest: &Manifest,
+) -> Result<Vec<String>> {
     let ours = catalog::server(session).await?;
     let identity = ours.system_identifier.as_deref();
     if identity.is_some() && manifest.source.system_identifier.as_deref() == identity {
-        return refused("it is the server that the snapshot was taken of".to_owned());
+        let why = "it is the server that the snapshot was taken of".to_owned();
+        return Err(refused(target, why));
     }
     let mut uncompared = Vec::new();
     for Production { what, info } in production {
@@ -80,22 +110,12 @@ pub async fn check(
         };
         match (identify(info).await, identity) {
             (Some(theirs), Some(ours)) if theirs == ours => {
-                return refused(format!("it has the system identifier of {what}"));
+                let why = format!("it has the system identifier of {what}");
+                return Err(refused(target, why));
             }
             (Some(_), Some(_)) => {}
             _ => uncompared.push(format!("{what}: who its server is could not be compared")),
         }
-    }
-    let told = session.row(&format!("SELECT current_setting('{MARK}', true)")).await?;
-    if told.get(0) != Some("on") {
-        return Err(Error::new(
-            Kind::Usage,
-            format!("{place} does not say that it is meant for drills"),
-        )
-        .hint(format!(
-            "on the staging server, and nowhere else: ALTER ROLE \"{}\" SET {MARK} = 'on'",
-            ours.user
-        )));
     }
     Ok(uncompared)
 }

@@ -94,7 +94,7 @@ async fn read<T: serde::de::DeserializeOwned>(
 
 /// Whether somebody still carries the drill out. Unknown counts as yes: better to leave something for
 /// the next one than to pull it from under somebody.
-async fn goes_on(began: &Began, records: &Records, held: &str) -> bool {
+pub(super) async fn goes_on(began: &Began, records: &Records, held: &str) -> bool {
     let holder = &began.holder;
     if process::is_gone(holder) {
         return false;
@@ -170,6 +170,11 @@ pub(super) async fn clear_scratch(
                 true => Ok(removed),
                 false => Err(Error::new(Kind::Failed, format!("left: {}", left.join("; ")))),
             }
+        }
+        Scratch::Instance { lender, region, .. } => {
+            super::processes::end(id, None).await?;
+            // Its name is made from the drill's id, so that no record can name another one.
+            grounds.lender_in(lender, region)?.take_back(id, &*records.sink).await
         }
         Scratch::Regions { host, config, run } => {
             here(host, id)?;

@@ -27,6 +27,8 @@ pub enum Scratch {
     Embedded { host: String, folder: PathBuf },
     /// A database on the server of a target.
     Database { target: String, name: String },
+    /// A server that a provider makes: by whom, where, and its name there.
+    Instance { lender: String, region: String, name: String },
     /// Regions that are broken and mended: their configuration, the machine of the drill, and the run
     /// that moves the service between them.
     Regions { host: String, config: PathBuf, run: String },
@@ -37,6 +39,7 @@ impl Scratch {
         match self {
             Self::Embedded { .. } => "embedded",
             Self::Database { .. } => "database",
+            Self::Instance { .. } => "instance",
             Self::Regions { .. } => "regions",
         }
     }
@@ -50,6 +53,7 @@ impl Scratch {
             Self::Database { target, name } => {
                 format!("database `{name}` on the server of target `{target}`")
             }
+            Self::Instance { region, name, .. } => format!("RDS instance `{name}` in {region}"),
             Self::Regions { config, .. } => format!("the regions of {}", config.display()),
         }
     }

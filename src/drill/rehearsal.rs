@@ -14,10 +14,11 @@ use super::embedded::Embedded;
 use super::guard::{self, Production};
 use super::history::{self, line, regressions};
 use super::judgement::judge;
-use super::leftovers::{Leftover, clear_scratch};
+use super::lent;
 use super::record::{Began, Records, Scratch};
 use super::scratch::{Applications, Ground, Grounds};
 use super::staging;
+use super::teardown::tear_down;
 use super::work::{Material, Progress, carry_out};
 use crate::config::{DatabaseConfig, DrillConfig};
 use crate::error::{Error, Kind, Result};
@@ -63,8 +64,8 @@ impl Request {
         }
     }
 
-    fn scratch(&self) -> Scratch {
-        match &self.ground {
+    fn scratch(&self) -> Result<Scratch> {
+        Ok(match &self.ground {
             Ground::Embedded { place, .. } => Scratch::Embedded {
                 host: self.holder.host.clone(),
                 folder: Embedded::folder(place.as_deref(), &self.id),
@@ -72,7 +73,15 @@ impl Request {
             Ground::Server { target } => {
                 Scratch::Database { target: target.clone(), name: staging::name(&self.id) }
             }
-        }
+            Ground::Lent { lender: name } => {
+                let lender = self.grounds.lender(name)?;
+                Scratch::Instance {
+                    lender: name.clone(),
+                    region: lender.region().to_owned(),
+                    name: lender.instance(&self.id),
+                }
+            }
+        })
     }
 }
 
@@ -88,7 +97,7 @@ pub async fn restore(request: &Request, stop: impl Future<Output = Error>) -> Re
     });
     let clock = Clock::start(sink);
     let records = request.records();
-    let scratch = request.scratch();
+    let scratch = request.scratch()?;
     let mut progress = Progress::default();
     let material = match clock.phase("choose", true, material(request)).await {
         Ok(material) => material,
@@ -96,16 +105,23 @@ pub async fn restore(request: &Request, stop: impl Future<Output = Error>) -> Re
         Err(e) if e.kind() == Kind::Usage => return Err(e),
         Err(e) => {
             let teardown = Teardown::Clean { removed: Vec::new() };
-            return Ok(account(request, &clock, None, progress, Some(e), teardown).await);
+            return Ok(account(request, &scratch, &clock, None, progress, Some(e), teardown).await);
         }
     };
-    if let Ground::Server { target } = &request.ground {
-        let info = request.grounds.target(target)?;
-        let session = staging::beside(info).await?;
-        let manifest = &material.manifest;
-        let judged = guard::check(&session, info, &request.production, manifest).await;
-        session.close().await;
-        progress.warnings.extend(judged?);
+    match &request.ground {
+        Ground::Embedded { .. } => {}
+        Ground::Server { target } => {
+            let info = request.grounds.target(target)?;
+            let session = staging::beside(info).await?;
+            let manifest = &material.manifest;
+            let judged = guard::check(&session, info, &request.production, manifest).await;
+            session.close().await;
+            progress.warnings.extend(judged?);
+        }
+        Ground::Lent { lender } => {
+            let lender = request.grounds.lender(lender)?;
+            lent::judge(request, lender, &material.manifest).await?;
+        }
     }
     let began = Began {
         id: request.id.clone(),
@@ -113,7 +129,7 @@ pub async fn restore(request: &Request, stop: impl Future<Output = Error>) -> Re
         subject: request.config.name.clone(),
         at: request.now,
         holder: request.holder.clone(),
-        scratch,
+        scratch: scratch.clone(),
         keep: request.keep,
     };
     records.begin(&began).await?;
@@ -134,7 +150,7 @@ pub async fn restore(request: &Request, stop: impl Future<Output = Error>) -> Re
     let teardown =
         clock.phase("tear down", false, tear_down(request, began, &records, &mut progress)).await;
     let failure = failure.map(|e| (e, phase.unwrap_or_default()));
-    Ok(told(request, &clock, Some(&material), progress, failure, teardown).await)
+    Ok(told(request, &scratch, &clock, Some(&material), progress, failure, teardown).await)
 }
 
 async fn material(request: &Request) -> Result<Material> {
@@ -145,45 +161,9 @@ async fn material(request: &Request) -> Result<Material> {
     Ok(Material { manifest, stores: request.stores.clone(), store })
 }
 
-/// Removes everything that was made, or tells how to reach it where it is to stay.
-async fn tear_down(
-    request: &Request,
-    began: Began,
-    records: &Records,
-    progress: &mut Progress,
-) -> Teardown {
-    let id = &request.id;
-    if request.keep && progress.database.is_some() {
-        let database = staging::name(id);
-        let reach = match &progress.server {
-            Some(server) => server.reach(&database),
-            None => began.scratch.place(),
-        };
-        return Teardown::Kept { reach, remove: format!("drctl drill clear {id}") };
-    }
-    let stopped = match progress.server.take() {
-        Some(server) => server.stop().await,
-        None => Ok(Vec::new()),
-    };
-    let place = began.scratch.place();
-    let leftover = Leftover { began, local: true };
-    let cleared = match stopped {
-        Ok(mut removed) => {
-            clear_scratch(&leftover.began, records, &request.grounds).await.map(|more| {
-                removed.extend(more);
-                removed
-            })
-        }
-        Err(e) => Err(e),
-    };
-    match cleared {
-        Ok(removed) => Teardown::Clean { removed },
-        Err(e) => Teardown::Left { what: place, why: e.one_line() },
-    }
-}
-
 async fn account(
     request: &Request,
+    scratch: &Scratch,
     clock: &Clock<'_>,
     material: Option<&Material>,
     progress: Progress,
@@ -191,11 +171,12 @@ async fn account(
     teardown: Teardown,
 ) -> Account {
     let failure = failure.map(|e| (e, clock.fail()));
-    told(request, clock, material, progress, failure, teardown).await
+    told(request, scratch, clock, material, progress, failure, teardown).await
 }
 
 async fn told(
     request: &Request,
+    scratch: &Scratch,
     clock: &Clock<'_>,
     material: Option<&Material>,
     progress: Progress,
@@ -204,7 +185,6 @@ async fn told(
 ) -> Account {
     let seconds = clock.now();
     let phases = clock.done();
-    let scratch = request.scratch();
     let manifest = material.map(|m| &m.manifest);
     let chosen = material.map(|m| Chosen {
         id: m.manifest.id.to_string(),

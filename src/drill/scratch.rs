@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::lent::Lender;
 use crate::config::AppConfig;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::Conninfo;
@@ -22,6 +23,8 @@ pub enum Ground {
     },
     /// A database on the server of a target.
     Server { target: String },
+    /// A server that a provider makes for the drill, by the name of its lender.
+    Lent { lender: String },
 }
 
 /// Starts an application and asks whether it serves.
@@ -46,6 +49,8 @@ pub trait Mending: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Grounds {
     pub targets: BTreeMap<String, Conninfo>,
+    /// Who makes servers for drills, by the name in `[drill.rds.NAME]`.
+    pub lenders: BTreeMap<String, Arc<dyn Lender>>,
     /// None: no failover is drilled by this configuration.
     pub regions: Option<Arc<dyn Mending>>,
 }
@@ -60,6 +65,28 @@ impl Grounds {
                 format!("nothing here mends the regions of {}", config.display()),
             )
             .hint("the next failover drill of these regions does; or run its `heal` by hand")
+        })
+    }
+
+    /// The lender of that name.
+    pub fn lender(&self, name: &str) -> Result<&dyn Lender> {
+        self.lenders.get(name).map(|lender| &**lender).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("there is no [drill.rds.{name}]"))
+                .hint("`drctl drill restore --into` takes the name of one, or of a target")
+        })
+    }
+
+    /// Whoever can take a server of that lender back: it, or another in the same region, since the
+    /// configuration may have changed meanwhile.
+    pub(super) fn lender_in(&self, name: &str, region: &str) -> Result<&dyn Lender> {
+        let own = self.lenders.get(name).filter(|lender| lender.region() == region);
+        let any = || self.lenders.values().find(|lender| lender.region() == region);
+        own.or_else(any).map(|lender| &**lender).ok_or_else(|| {
+            let what = format!("the configuration has no [drill.rds.NAME] in {region}");
+            Error::new(Kind::Failed, what).hint(format!(
+                "give [drill.rds.{name}] back to it, with `region = \"{region}\"`, and run the \
+                 command again; or delete the instance by hand"
+            ))
         })
     }
 

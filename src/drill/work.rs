@@ -11,7 +11,7 @@ use super::embedded::{Embedded, Programs, User, Wishes};
 use super::record::{ROLES, Records, Roles as RoleRecord, json};
 use super::rehearsal::Request;
 use super::scratch::Ground;
-use super::{application, staging};
+use super::{application, lent, staging};
 use crate::error::{Error, Kind, Result};
 use crate::integrity::history::Which;
 use crate::integrity::verified::Verdict;
@@ -171,6 +171,11 @@ async fn make(
         Ground::Server { target } => {
             // It was judged before the record was written.
             Ok((request.grounds.target(target)?.with_database(&name), None, Vec::new()))
+        }
+        Ground::Lent { lender } => {
+            let lender = request.grounds.lender(lender)?;
+            let (info, uncompared) = lent::make(request, lender, manifest).await?;
+            Ok((info.with_database(&name), None, uncompared))
         }
     }
 }

@@ -10,6 +10,7 @@ mod contents;
 mod finishing;
 mod load;
 mod objects;
+mod owners;
 mod phases;
 mod place;
 mod preparing;
@@ -26,6 +27,7 @@ use self::archive::{Archive, Run};
 use self::contents::Stage;
 use self::load::{Load, TableLoad};
 use self::objects::Objects;
+use self::owners::MayCreate;
 use self::phases::{Phases, Unfinished};
 use self::place::Place;
 use self::preparing::{Prepared, chosen_sequences, chosen_tables, prepare, refuse};
@@ -85,7 +87,7 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     let superuser = target.server.superuser;
     let settings = settings(&target, request.jobs);
     if request.roles == Roles::Create {
-        target::create_roles(&target.session, &plan.missing_roles).await?;
+        owners::create_roles(&target.session, &plan.missing_roles, superuser).await?;
     }
     let made_roles = (request.roles == Roles::Create).then_some(plan.missing_roles.as_slice());
     // Only a database that was there before can have been prepared by a provider.
@@ -94,6 +96,10 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     let (place, locale) = Place::begin(target, manifest, request.allow.locale).await?;
     skipped.extend(locale);
     let mut unfinished = Unfinished { sink: &request.sink, remains: Some(place.remains()) };
+    let creating = match made_roles {
+        Some(roles) if !superuser => Some(MayCreate::begin(&place.info, roles).await?),
+        _ => None,
+    };
     let step = async |name: &str, stage: Stage, section: Option<&str>, jobs: usize| {
         let run = Run {
             name,
@@ -168,6 +174,9 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     skipped.extend(
         step("indexes and constraints", Stage::Main, Some("post-data"), request.jobs).await?,
     );
+    if let Some(creating) = creating {
+        creating.end(&session).await?;
+    }
     if archive.contents.has(Stage::Privileges) {
         phases.begin("privileges");
         skipped.extend(step("privileges", Stage::Privileges, None, 1).await?);

@@ -364,15 +364,3 @@ async fn content(session: &Session, provider: Option<Profile>) -> Result<Vec<Str
     }
     Ok(found)
 }
-
-/// Makes roles that own or are granted nothing yet and cannot log in.
-pub async fn create_roles(session: &Session, names: &[String]) -> Result<()> {
-    for name in names {
-        let sql = format!("CREATE ROLE {} NOLOGIN", quote::ident(name));
-        session.simple(&sql).await.map_err(|e| {
-            e.during(format!("make the role `{name}`"))
-                .hint("make it by hand, or give --roles skip")
-        })?;
-    }
-    Ok(())
-}

@@ -23,6 +23,7 @@ mod lab_works;
 mod monitoring;
 mod net;
 mod order;
+mod period;
 mod postgres_connect;
 mod recipe;
 mod replica;

@@ -62,6 +62,7 @@ pub use options::{Options, Version};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::Postgres;
 pub use process::free_port;
+pub use rds::{Lot, Rds};
 pub use receiver::{Answer, Received, Receiver};
 pub use records::SWITCH;
 pub use region::Region;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::settings::{Means, memory, settings};
 use super::user::User;
 use crate::config::Secret;
-use crate::drill::processes;
+use crate::drill::{password, processes};
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::model::DrillId;
 use crate::postgres::programs::{Program, Tool};
@@ -92,7 +92,7 @@ impl Embedded {
         }
         make_folder(folder)?;
         user.give(folder)?;
-        let password = password()?;
+        let password = password::random()?;
         wishes.initdb(&password).await?;
         let mut last = None;
         for _ in 0..PORTS {
@@ -292,14 +292,6 @@ fn make_folder(folder: &Path) -> Result<()> {
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-}
-
-fn password() -> Result<String> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes).map_err(|e| {
-        Error::new(Kind::Failed, "ask the system for random bytes").caused_by(e.to_string())
-    })?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// A port that is free now; whoever takes it must be ready to try another.

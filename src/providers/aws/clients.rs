@@ -62,6 +62,13 @@ impl Clients {
         made.cloned().map_err(|e| Failure::permanent(e.during(format!("sign in to AWS {region}"))))
     }
 
+    /// The RDS instances that the configuration names as servers of databases.
+    pub(super) fn rds_instances(&self) -> Vec<String> {
+        let databases = self.config.database_names().filter_map(|n| self.config.database(n).ok());
+        let servers = databases.flat_map(|database| database.servers.values());
+        servers.filter_map(|server| server.rds_instance.clone()).collect()
+    }
+
     /// Whether the configuration gives `region` an endpoint.
     pub(super) fn has_own_endpoint(&self, region: &str) -> bool {
         self.config.aws(region).is_ok_and(|aws| aws.endpoint.is_some())

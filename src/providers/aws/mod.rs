@@ -14,6 +14,7 @@ mod waiting;
 pub use clients::{Clients, GLOBAL};
 pub use cloudwatch::put_metrics;
 pub use identity::identity;
+pub use rds::RdsLender;
 pub use sns::SnsMessage;
 
 use super::catalogue::ActionKind;

@@ -26,13 +26,35 @@ pub(super) enum Look<T> {
 pub(super) async fn until<T, L>(
     cx: &Context<'_>,
     what: &str,
-    mut look: impl FnMut() -> L,
+    look: impl FnMut() -> L,
 ) -> Result<T, Failure>
 where
     L: Future<Output = Result<Look<T>, Failure>>,
 {
     // The engine cuts the step off at its deadline, and then nobody would learn what it waited for.
     let end = cx.deadline - (cx.left() / 20).min(Duration::from_millis(500));
+    let limit = Limit { end, said: "the step's time is up" };
+    until_by(limit, what, |why| cx.waits_for(why), look).await
+}
+
+/// When a wait ends, and what is said then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub end: Instant,
+    pub said: &'static str,
+}
+
+/// As `until`, outside of runs: `waits_for` hears after each look what is waited for.
+pub(super) async fn until_by<T, L>(
+    limit: Limit,
+    what: &str,
+    waits_for: impl Fn(&str),
+    mut look: impl FnMut() -> L,
+) -> Result<T, Failure>
+where
+    L: Future<Output = Result<Look<T>, Failure>>,
+{
+    let Limit { end, said } = limit;
     let mut pause = FIRST;
     let mut waited_for = "an answer from AWS".to_owned();
     loop {
@@ -43,11 +65,11 @@ where
             Ok(Err(f)) => waited_for = format!("an answer: {}", f.error.one_line()),
             Err(_) => {}
         }
-        cx.waits_for(&*waited_for);
+        waits_for(&waited_for);
         if Instant::now() + pause >= end {
             return Err(Failure::transient(
                 Error::new(Kind::Failed, what)
-                    .caused_by(format!("the step's time is up while it waits for {waited_for}")),
+                    .caused_by(format!("{said} while it waits for {waited_for}")),
             ));
         }
         sleep(pause).await;

@@ -163,6 +163,8 @@ async fn audits(
             Err(e) => unread.push((kept.audit.to_string(), e.one_line())),
         }
     }
+    // Ids of one second sort by chance, and findings are followed from one audit to the next.
+    reports.sort_by_key(|report| report.began);
     let lines = reports.iter().map(|report| AuditLine {
         audit: report.audit.to_string(),
         began: report.began,

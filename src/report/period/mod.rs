@@ -100,7 +100,7 @@ pub struct Coverage {
     pub overdue_bytes: u64,
 }
 
-/// The report.
+/// The report. docs/report.schema.json describes its JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeriodReport {
     pub format: u32,

@@ -5,6 +5,7 @@ mod ecs;
 mod elb;
 mod faults;
 mod front;
+mod lending;
 mod policy;
 mod preflight;
 mod rds;

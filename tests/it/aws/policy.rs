@@ -18,6 +18,10 @@ const CLIENTS: &[(&str, &str)] = &[
     (".cloudwatch().", "cloudwatch"),
 ];
 
+/// Making an instance with tags takes this too ("Grant permission to tag Amazon RDS resources during
+/// creation" in the Amazon RDS User Guide).
+const TAGS: &str = "rds:AddTagsToResource";
+
 /// Those of the store behind `route53.health_switch`.
 const SWITCH: &[&str] = &["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"];
 
@@ -58,8 +62,13 @@ fn named(text: &str) -> BTreeSet<&str> {
     calls.filter(|name| name.contains(':')).collect()
 }
 
-fn policy() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root().join("docs/iam/failover.json")).unwrap();
+/// Whether a file is about the instances of drills, which have a policy of their own.
+fn lends(file: &str) -> bool {
+    file.contains("/rds/lending/")
+}
+
+fn policy(name: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("docs/iam").join(name)).unwrap();
     let policy: Value = serde_json::from_str(&text).unwrap();
     let statements = policy["Statement"].as_array().unwrap().iter();
     let actions = statements.flat_map(|statement| statement["Action"].as_array().unwrap());
@@ -86,10 +95,17 @@ fn every_request_names_its_permission() {
 #[test]
 fn the_policy_has_what_is_asked_for_and_no_more() {
     let sources = sources();
-    let mut needed: BTreeSet<String> =
-        sources.values().flat_map(|text| named(text)).map(str::to_owned).collect();
+    let of = |lending: bool| -> BTreeSet<String> {
+        let files = sources.iter().filter(|(file, _)| lends(file) == lending);
+        files.flat_map(|(_, text)| named(text)).map(str::to_owned).collect()
+    };
+    let mut needed = of(false);
     needed.extend(SWITCH.iter().map(|name| (*name).to_owned()));
-    assert_eq!(policy(), needed);
+    assert_eq!(policy("failover.json"), needed);
+    let mut drills = of(true);
+    drills.insert(TAGS.to_owned());
+    assert_eq!(policy("drills.json"), drills);
+    needed.extend(drills);
     let page = std::fs::read_to_string(root().join("docs/iam/README.md")).unwrap();
     for permission in &needed {
         assert!(page.contains(&format!("`{permission}`")), "docs/iam/README.md lacks {permission}");

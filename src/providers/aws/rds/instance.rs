@@ -104,20 +104,25 @@ fn stage(status: Option<&str>, source: Option<&str>, expected: Option<&str>) -> 
     }
     match status.unwrap_or("unknown") {
         "available" | "storage-optimization" => Stage::Promotable,
-        status @ ("stopped"
-        | "stopping"
-        | "failed"
-        | "deleting"
-        | "restore-error"
-        | "inaccessible-encryption-credentials"
-        | "inaccessible-encryption-credentials-recoverable"
-        | "storage-full"
-        | "insufficient-capacity") => Stage::Refused(format!("its status is `{status}`")),
-        status if status.starts_with("incompatible-") => {
-            Stage::Refused(format!("its status is `{status}`"))
-        }
+        status if is_stuck(status) => Stage::Refused(format!("its status is `{status}`")),
         status => Stage::Busy(status.to_owned()),
     }
+}
+
+/// Whether an instance of this status will not be available again by itself.
+pub(super) fn is_stuck(status: &str) -> bool {
+    let known = [
+        "stopped",
+        "stopping",
+        "failed",
+        "deleting",
+        "restore-error",
+        "inaccessible-encryption-credentials",
+        "inaccessible-encryption-credentials-recoverable",
+        "storage-full",
+        "insufficient-capacity",
+    ];
+    known.contains(&status) || status.starts_with("incompatible-")
 }
 
 /// Whether the source that RDS names is that instance: by its name, or by its ARN where it is in

@@ -3,9 +3,12 @@
 mod await_available;
 mod check_replica;
 mod instance;
+mod lending;
 mod modify_class;
 mod promote;
 mod server;
+
+pub use lending::RdsLender;
 
 use crate::providers::ActionKind;
 

@@ -1,6 +1,11 @@
 //! RDS of one region, where moto's promotion is only a flag: instances go through the documented
-//! states, and PromoteReadReplica promotes and restarts the region's real server. All that is not
-//! RDS goes on to moto.
+//! states, and PromoteReadReplica promotes and restarts the region's real server. CreateDBInstance
+//! starts a real server too, and DeleteDBInstance ends it. All that is not RDS goes on to moto.
+
+mod answers;
+mod made;
+
+pub use made::{Lot, Made};
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, Weak};
@@ -16,6 +21,7 @@ use super::background::{Task, runtime};
 use super::http::request;
 use super::region::Region;
 use super::xml::tag;
+use answers::{Form, envelope, refusal};
 
 /// How long each state lasts; real ones last minutes.
 const STATE: Duration = Duration::from_millis(400);
@@ -24,6 +30,8 @@ const STATE: Duration = Duration::from_millis(400);
 pub struct Rds {
     port: u16,
     instance: Arc<Mutex<Instance>>,
+    /// What CreateDBInstance made.
+    pub made: Made,
     _task: Task,
 }
 
@@ -54,6 +62,7 @@ pub fn instance(region: &str) -> String {
 struct Front {
     region: Weak<Region>,
     instance: Arc<Mutex<Instance>>,
+    made: Made,
 }
 
 impl Rds {
@@ -70,7 +79,30 @@ impl Rds {
             port: region.db.port(),
             backup_days: 7,
         }));
-        let front = Front { region: Arc::downgrade(region), instance: Arc::clone(&instance) };
+        let rds = Self::of(Arc::downgrade(region), instance, &region.name);
+        region.aws.lead_to(rds.port);
+        rds
+    }
+
+    /// By itself, with an instance in the region `name` whose server is at that port of the loopback.
+    /// It has nothing but RDS.
+    pub fn alone(name: &str, port: u16) -> Self {
+        let instance = Arc::new(Mutex::new(Instance {
+            id: instance(name),
+            region: name.to_owned(),
+            class: "db.t4g.medium".to_owned(),
+            status: "available",
+            source: None,
+            address: "127.0.0.1".to_owned(),
+            port,
+            backup_days: 7,
+        }));
+        Self::of(Weak::new(), instance, name)
+    }
+
+    fn of(region: Weak<Region>, instance: Arc<Mutex<Instance>>, name: &str) -> Self {
+        let made = Made::new(name);
+        let front = Front { region, instance: Arc::clone(&instance), made: made.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -79,8 +111,7 @@ impl Rds {
             let routes = Router::new().fallback(answer).with_state(front);
             let _ = axum::serve(listener, routes).await;
         });
-        region.aws.lead_to(port);
-        Self { port, instance, _task: task }
+        Self { port, instance, made, _task: task }
     }
 
     pub fn port(&self) -> u16 {
@@ -150,17 +181,18 @@ impl Front {
     }
 
     fn rds(&self, body: &Bytes) -> Response {
-        let form: Vec<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
-        let given = |name: &str| {
-            form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-        };
+        let form = Form::read(body);
+        let action = form.get("Action").unwrap_or_default();
+        let id = form.get("DBInstanceIdentifier");
         let instance = self.instance.lock().unwrap();
-        let action = given("Action").unwrap_or_default();
-        if let Some(id) = given("DBInstanceIdentifier")
-            && id != instance.id
-            && id != arn(&instance.region, &instance.id)
-        {
-            return refusal(404, "DBInstanceNotFound", &format!("DBInstance {id} not found."));
+        let own =
+            id.is_some_and(|id| id == instance.id || id == arn(&instance.region, &instance.id));
+        if action == "DescribeDBInstances" && id.is_none() {
+            let all = [vec![instance.xml()], self.made.all()].concat();
+            return answers::page(&form, &all);
+        }
+        if !own {
+            return self.made.answer(action, &form);
         }
         let result = match action {
             "DescribeDBInstances" => tag("DBInstances", &instance.xml()),
@@ -179,20 +211,15 @@ impl Front {
                 instance.xml()
             }
             "ModifyDBInstance" => {
-                if let Some(class) = given("DBInstanceClass") {
+                if let Some(class) = form.get("DBInstanceClass") {
                     runtime().spawn(change_class(self.clone(), class.to_owned()));
                 }
                 instance.xml()
             }
+            // The lab's own is never deleted: whoever asks for that has a fault.
             _ => return refusal(400, "InvalidAction", &format!("the lab's RDS has no `{action}`")),
         };
-        let metadata = tag("ResponseMetadata", &tag("RequestId", "lab"));
-        let body = format!(
-            "<{action}Response xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\">{}{metadata}\
-             </{action}Response>",
-            tag(&format!("{action}Result"), &result)
-        );
-        ([("content-type", "text/xml")], body).into_response()
+        envelope(action, &result)
     }
 
     fn now(&self, status: &'static str) {
@@ -242,6 +269,9 @@ impl Instance {
             tag("EngineVersion", "15.8"),
             tag("DBInstanceStatus", self.status),
             tag("Endpoint", &endpoint),
+            tag("StorageType", "gp3"),
+            tag("PubliclyAccessible", "false"),
+            tag("DeletionProtection", "true"),
             tag("AllocatedStorage", "100"),
             tag("MultiAZ", "false"),
             tag("BackupRetentionPeriod", &self.backup_days.to_string()),
@@ -253,18 +283,6 @@ impl Instance {
         }
         tag("DBInstance", &inside)
     }
-}
-
-/// As query services refuse.
-fn refusal(status: u16, code: &str, message: &str) -> Response {
-    let error = tag("Type", "Sender") + &tag("Code", code) + &tag("Message", message);
-    let body = format!(
-        "<ErrorResponse xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\">{}{}</ErrorResponse>",
-        tag("Error", &error),
-        tag("RequestId", "lab")
-    );
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    (status, [("content-type", "text/xml")], body).into_response()
 }
 
 /// Headers that are not passed on (RFC 9110, 7.6.1), and those that the server sets itself.

@@ -11,6 +11,7 @@ mod build_store;
 mod build_web;
 mod crosscheck;
 pub(crate) mod document;
+mod encryption;
 mod job;
 mod keys;
 mod load;
@@ -27,6 +28,7 @@ mod units;
 mod values;
 mod web;
 
+pub use encryption::EncryptionConfig;
 pub use job::{CatchUp, JobConfig, On, RunnerConfig};
 pub(crate) use nearest::did_you_mean;
 pub use nearest::nearest;

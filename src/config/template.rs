@@ -197,6 +197,13 @@ stores = ["east", "west"]
 # key = "file:/etc/drctl/drctl.key"
 # trusted_keys = ["file:/etc/drctl/drctl.pub"]
 
+# Encrypt snapshots before they leave this machine (default: not). `age-keygen -o recovery.key` makes
+# a key and prints its recipient; the machine that takes snapshots needs the recipients alone, and
+# what restores, drills or verifies contents the `identity` of one of them.
+# [encryption]
+# recipients = ["age1…"]
+# identity = "file:/etc/drctl/recovery.key"
+
 # How soon, and with how much lost, the service must be back (default: as shown).
 # [objectives]
 # rto = "15min"

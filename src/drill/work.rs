@@ -13,6 +13,7 @@ use super::rehearsal::Request;
 use super::scratch::Ground;
 use super::{application, staging};
 use crate::error::{Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::history::Which;
 use crate::integrity::verified::Verdict;
 use crate::integrity::verify::{Depth, Sample, VerifyRequest, verify};
@@ -39,6 +40,9 @@ pub struct Progress {
 /// The snapshot and the stores that it is read from, nearest first.
 pub struct Material {
     pub manifest: Manifest,
+    /// What opens its parts: never from what this machine keeps, so that a drill proves that the
+    /// configured identity does.
+    pub cipher: Cipher,
     pub stores: Vec<Arc<dyn ObjectStore>>,
     /// The one that is verified.
     pub store: Arc<dyn ObjectStore>,
@@ -199,6 +203,7 @@ fn restore_request(request: &Request, material: &Material, target: &Conninfo) ->
     };
     RestoreRequest {
         manifest: material.manifest.clone(),
+        cipher: material.cipher.clone(),
         stores: material.stores.clone(),
         target: target.clone(),
         tables: Vec::new(),

@@ -136,7 +136,8 @@ stores = ["east", "west"]
 
 # Connections that read or load rows at once (default: 4).
 # jobs = 4
-# A folder that keeps parts written lately, to save downloads (default: none).
+# A folder that keeps parts written lately, to save downloads, and the keys of encrypted generations
+# (default: none).
 # cache_dir = "/var/cache/drctl"
 # What not to take, with `*` and `?`: whole schemas, whole tables, or only the rows of tables
 # (default: everything is taken).

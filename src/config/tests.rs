@@ -323,7 +323,7 @@ fn recipients_and_identity_are_checked_and_a_private_key_never_shows() {
     assert_eq!(config.encryption.recipients.len(), 2);
     let identity = config.encryption.identity.as_ref().unwrap();
     assert!(identity.expose().unwrap().contains(&private));
-    let blotted = Redaction::of(&config).clean(&format!("it was {private}!"));
+    let blotted = super::Redaction::of(&config).clean(&format!("it was {private}!"));
     assert!(!blotted.contains(&private), "{blotted}");
     // What cannot be had here fails where it is needed, and tells the line.
     for bad in ["${NONE}", "${BAD}", "file:/nowhere/recovery.key"] {

@@ -74,6 +74,7 @@ pub async fn carry_out(
     let url = server.as_ref().and_then(|server| server.url(target.database()));
     progress.server = server;
     verified?;
+    progress.checks.extend(checks::recovery_key(&material.manifest));
     let restore = restore_request(request, material, &target);
     if matches!(request.ground, Ground::Server { .. }) {
         note_roles(request, records, &restore).await?;

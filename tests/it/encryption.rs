@@ -193,7 +193,7 @@ impl Safe {
     }
 
     fn generation(&self, id: &str) -> String {
-        let shown = self.home.json(&["show", "petforce", id], 0);
+        let shown = self.home.json(&["show", id], 0);
         shown["manifest"]["generation"].as_str().unwrap().to_owned()
     }
 
@@ -287,8 +287,15 @@ fn without_the_identity_rows_stay_closed_and_all_else_works() {
         safe.home.west.delete(key);
     }
     safe.home.run(&["copy", "petforce", "--from", "east", "--to", "west", "--snapshot", "all"], 0);
-    assert_eq!(safe.home.west.keys_with("petforce/g"), safe.home.east.keys_with("petforce/g"));
-    safe.home.run(&["audit", "petforce"], 0);
+    let snapshots = |vault: &Vault| -> Vec<String> {
+        vault.keys().into_iter().filter(|key| key.starts_with("petforce/g")).collect()
+    };
+    assert_eq!(snapshots(&safe.home.west), snapshots(&safe.home.east));
+    let audit = lab::run(&mut safe.home.command(&["audit", "--json"])).result();
+    assert_eq!(audit["report"]["findings"], serde_json::json!([]), "{audit}");
+    let checks = audit["report"]["checks"].as_array().unwrap();
+    let mut integrity = checks.iter().filter(|c| c["aspect"] == "integrity");
+    assert!(integrity.all(|c| c["standing"] == "passed"), "{audit}");
     safe.home.run(&["prune", "petforce", "--dry-run"], 0);
     safe.write("", &[], Some(&file), "");
     safe.home.run(&content, 0);

@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{Config, DatabaseConfig, EncryptionConfig};
 use crate::error::{Attempt, Error, Kind, Result};
 use crate::integrity::audit::{AuditRequest, Subject};
+use crate::integrity::encryption::{Access, Recovery};
 use crate::integrity::seal::Keys;
 use crate::integrity::verify::{Depth, Sample};
 use crate::model::{AuditId, Sink};
@@ -49,10 +50,12 @@ impl App {
         Ok(Self { config: Arc::new(config) })
     }
 
-    /// The keys that seal and prove manifests.
+    /// The keys that seal and prove manifests, and that encrypt and open generations.
     pub fn keys(&self) -> Result<Keys> {
         let signing = self.config.signing_key.as_ref().map(|k| k.expose()).transpose()?;
-        Keys::read(signing, self.config.trusted_keys()?)
+        let EncryptionConfig { recipients, identity } = &self.config.encryption;
+        let access = Access::new(recipients.clone(), Recovery::of(identity.as_ref()));
+        Ok(Keys::read(signing, self.config.trusted_keys()?)?.with_access(access))
     }
 
     /// The store of that name.

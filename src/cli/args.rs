@@ -277,6 +277,8 @@ Depths:
   checksums  the store's own SHA-256 of every object is the promised one; nothing is downloaded
   content    every object is downloaded, hashed, undone, hashed again, and its rows are counted
 
+Of encrypted snapshots, `content` needs `identity` in [encryption]; the other depths need no key.
+
 Exit codes: 0 intact; 3 something is missing or damaged; 4 something could not be looked at.")]
 pub struct Verify {
     /// The database's name in the configuration; all if none is given
@@ -313,7 +315,10 @@ once the restored one is proven. A configured source database is never written t
 connection string can be seen by others on this machine: use a [target], ~/.pgpass or a service that
 needs none.
 
-Exit codes: 0 restored and every row proven; 3 the proof came out different; 1 failed.")]
+An encrypted snapshot needs `identity` in [encryption]: an age identity of one of its recipients.
+
+Exit codes: 0 restored and every row proven; 3 the proof came out different; 4 the identity that opens
+it is not to be had, or not the right one; 1 failed.")]
 pub struct Restore {
     /// The database's name in the configuration: whose snapshot to restore
     pub database: String,

@@ -68,7 +68,7 @@ Without --into, and without `target` in [drill], drctl starts a PostgreSQL of it
 programs that are installed here, in a temporary folder, reachable by nobody else. With the name of a
 [drill.rds.NAME] it makes an RDS instance as its template is, and deletes it again. Production is
 refused as a target whatever the configuration says. A drill that was killed is cleared away by the
-next one.
+next one. An encrypted snapshot is opened by the `identity` in [encryption], as after a disaster.
 
 Exit codes: 0 passed; 3 the snapshot is damaged or the proof came out different; 4 it could not be
 found out; 1 failed, or an objective was missed; 2 not begun; 5 another drill of it is at work.")]

@@ -61,6 +61,7 @@ async fn request(app: &App, cli: &Cli, args: &Restore) -> Result<RestoreRequest>
         })
         .collect();
     Ok(RestoreRequest {
+        cipher: keys.cipher(&manifest)?,
         manifest,
         stores,
         target,

@@ -40,7 +40,7 @@ fn text(m: &Manifest, shelved: &Shelved) -> String {
     let role = if s.in_recovery { "standby" } else { "primary" };
     let unknown = || "unknown".to_owned();
     let totals = &m.totals;
-    let head = [
+    let mut head = vec![
         ("Snapshot", m.id.to_string()),
         ("Database", format!("{} (project {})", m.database, m.project)),
         ("Shows", m.taken.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
@@ -89,6 +89,11 @@ fn text(m: &Manifest, shelved: &Shelved) -> String {
         ),
         ("Written by", format!("{}, {}", m.program, m.schema.program)),
     ];
+    if let Some(encryption) = &m.encryption {
+        let recipients: Vec<String> =
+            encryption.recipients.iter().map(ToString::to_string).collect();
+        head.push(("Encrypted", format!("for {}", recipients.join(", "))));
+    }
     let mut text = String::new();
     for (name, value) in head {
         text.push_str(&format!("{name:<12}{value}\n"));

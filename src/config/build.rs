@@ -14,6 +14,7 @@ use super::build_job::{jobs, runner};
 use super::build_store::store;
 use super::build_web::{intake, web};
 use super::document::Document;
+use super::encryption::encryption;
 use super::lookup::Section;
 use super::references::Env;
 use super::table::Table;
@@ -92,6 +93,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
     let runner = runner(doc, root);
     unresolved.extend(routes.iter().flat_map(Section::unresolved));
     let (signing_key, trusted_keys) = signing(root, &mut unresolved);
+    let encryption = encryption(root, &mut unresolved);
 
     let config = Config {
         path: path.to_owned(),
@@ -115,6 +117,7 @@ fn build(doc: &Document<'_>, path: &Path, root: &Table<'_>) -> Option<Config> {
         vars,
         signing_key,
         trusted_keys,
+        encryption,
         unresolved,
         warnings: Vec::new(),
     };

@@ -101,6 +101,7 @@ pub(super) const JOB: &[&str] = &[
 ];
 pub(super) const RUNNER: &[&str] = &["max_parallel", "sample_every", "rpo_alert", "name"];
 pub(super) const SIGNING: &[&str] = &["key", "trusted_keys"];
+pub(super) const ENCRYPTION: &[&str] = &["recipients", "identity"];
 
 /// The tables of the file with their keys.
 pub(super) const TABLES: &[(&str, &[&str])] = &[
@@ -110,6 +111,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("database", DATABASE),
     ("target", TARGET),
     ("signing", SIGNING),
+    ("encryption", ENCRYPTION),
     ("objectives", OBJECTIVES),
     ("failover", FAILOVER),
     ("drill", DRILL),

@@ -13,6 +13,7 @@ mod build_web;
 mod crosscheck;
 pub(crate) mod document;
 mod drills;
+mod encryption;
 mod job;
 mod keys;
 mod load;
@@ -30,6 +31,7 @@ mod values;
 mod web;
 
 pub use drills::{DrillConfig, FailoverDrillConfig, RdsDrillConfig};
+pub use encryption::EncryptionConfig;
 pub use job::{CatchUp, JobConfig, On, RunnerConfig};
 pub(crate) use nearest::did_you_mean;
 pub use nearest::nearest;

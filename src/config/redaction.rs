@@ -23,6 +23,7 @@ impl Redaction {
         let mut secrets = Vec::new();
         let mut whole = |secret: &Secret| secrets.extend(secret.expose().ok().map(str::to_owned));
         config.signing_key.iter().for_each(&mut whole);
+        config.encryption.identity.iter().for_each(&mut whole);
         for store in config.stores.iter().filter_map(|s| s.value.as_ref().ok()) {
             store.secret_access_key.iter().for_each(&mut whole);
         }

@@ -9,6 +9,7 @@ use crate::model::{RowFormat, Severity};
 
 use super::Secret;
 use super::drills::DrillConfig;
+use super::encryption::EncryptionConfig;
 use super::job::{JobConfig, RunnerConfig};
 use super::lookup::Section;
 use super::web::{AutoPolicy, IntakeConfig, WebConfig};
@@ -42,6 +43,7 @@ pub struct Config {
     /// Ed25519 private key (PKCS#8 PEM) with which manifests are signed.
     pub signing_key: Option<Secret>,
     pub(super) trusted_keys: Result<Vec<String>, Vec<String>>,
+    pub encryption: EncryptionConfig,
     /// Every reference that could not be resolved, in the order of the file. What needs the value
     /// fails with the same reason; all else works.
     pub unresolved: Vec<Unresolved>,
@@ -52,7 +54,7 @@ pub struct Config {
 /// A reference that has no value here and now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unresolved {
-    /// `database.petforce`, `store.west`, `target.scratch` or `signing`.
+    /// `database.petforce`, `store.west`, `target.scratch`, `signing` or `encryption`.
     pub table: String,
     /// With file and line; names the variable or file, never a value.
     pub reason: String,

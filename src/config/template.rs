@@ -136,7 +136,8 @@ stores = ["east", "west"]
 
 # Connections that read or load rows at once (default: 4).
 # jobs = 4
-# A folder that keeps parts written lately, to save downloads (default: none).
+# A folder that keeps parts written lately, to save downloads, and the keys of encrypted generations
+# (default: none).
 # cache_dir = "/var/cache/drctl"
 # What not to take, with `*` and `?`: whole schemas, whole tables, or only the rows of tables
 # (default: everything is taken).
@@ -196,6 +197,13 @@ stores = ["east", "west"]
 # [signing]
 # key = "file:/etc/drctl/drctl.key"
 # trusted_keys = ["file:/etc/drctl/drctl.pub"]
+
+# Encrypt snapshots before they leave this machine (default: not). `age-keygen -o recovery.key` makes
+# a key and prints its recipient; the machine that takes snapshots needs the recipients alone, and
+# what restores, drills or verifies contents the `identity` of one of them.
+# [encryption]
+# recipients = ["age1…"]
+# identity = "file:/etc/drctl/recovery.key"
 
 # How soon, and with how much lost, the service must be back (default: as shown).
 # [objectives]
@@ -461,7 +469,9 @@ mod tests {
         // A profile and a key exclude each other.
         let text = uncommented(&forms()[0].1)
             .replace("aws_profile = \"dr\"", "")
-            .replace("profile = \"dr\"", "");
+            .replace("profile = \"dr\"", "")
+            // An example that can be encrypted to would be used, and nobody could open it.
+            .replace("recipients = [\"age1…\"]", "");
         let full = Config::parse(&text, Path::new("drctl.toml"), &no_env).unwrap();
         let (plain, full) =
             (plain.database("petforce").unwrap(), full.database("petforce").unwrap());

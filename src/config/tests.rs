@@ -146,7 +146,7 @@ trusted_keys = []
     );
     insta::assert_snapshot!(text, @r#"
     drctl.toml has 28 problems:
-    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, objectives, failover, drill, aws, channel, route, alerts, metrics, web, intake, job, runner, vars
+    drctl.toml:2: unknown key `colour` at the top of the file; known here: project, regions, store, database, target, signing, encryption, objectives, failover, drill, aws, channel, route, alerts, metrics, web, intake, job, runner, vars
     drctl.toml:4: `name`: must be 1 to 63 ASCII letters, digits, `-`, `_` and `.`
     drctl.toml:7: `standby` is the same region as `primary`
     drctl.toml:10: unknown key `regoin` in [store.east]; did you mean `region`?
@@ -299,6 +299,50 @@ fn keys_that_sign_are_checked_and_a_missing_trusted_key_is_not_no_key() {
     let config = read("[signing]\nkey = \"${PUBLIC}\"\n").unwrap();
     assert!(config.signing_key.unwrap().expose().is_err());
     assert!(read("").unwrap().trusted_keys().unwrap().is_empty());
+}
+
+#[test]
+fn recipients_and_identity_are_checked_and_a_private_key_never_shows() {
+    use age::secrecy::ExposeSecret as _;
+    let [one, two] = [(); 2].map(|()| age::x25519::Identity::generate());
+    let private = one.to_string().expose_secret().to_owned();
+    let public = one.to_public();
+    let env = |name: &str| match name {
+        "KEY" => Some(format!("# created: today\n{private}\n")),
+        "BAD" => Some("hunter2".to_owned()),
+        _ => None,
+    };
+    let read = |tail: &str| Config::parse(&format!("{GOOD}{tail}"), Path::new("d.toml"), &env);
+    let config = read("").unwrap();
+    assert!(config.encryption.recipients.is_empty() && config.encryption.identity.is_none());
+    let tail = format!(
+        "[encryption]\nrecipients = [\"{public}\", \"{}\"]\nidentity = \"${{KEY}}\"\n",
+        two.to_public()
+    );
+    let config = read(&tail).unwrap();
+    assert_eq!(config.encryption.recipients.len(), 2);
+    let identity = config.encryption.identity.as_ref().unwrap();
+    assert!(identity.expose().unwrap().contains(&private));
+    let blotted = super::Redaction::of(&config).clean(&format!("it was {private}!"));
+    assert!(!blotted.contains(&private), "{blotted}");
+    // What cannot be had here fails where it is needed, and tells the line.
+    for bad in ["${NONE}", "${BAD}", "file:/nowhere/recovery.key"] {
+        let config = read(&format!("[encryption]\nidentity = \"{bad}\"\n")).unwrap();
+        let e = config.encryption.identity.unwrap().expose().unwrap_err();
+        assert!(e.what().contains("`identity`") && !e.what().contains("hunter2"), "{e:?}");
+        assert_eq!(config.unresolved.last().unwrap().table, "encryption");
+    }
+    let bad =
+        format!("[encryption]\nrecipients = [\"{private}\", \"age1x\"]\nidentity = \"hunter2\"\n");
+    let said = read(&bad).unwrap_err().what().to_owned();
+    assert!(!said.contains(&private) && !said.contains("hunter2"), "{said}");
+    for part in
+        ["`recipients`: is a private key", "not an age X25519 recipient", "`identity`: is not"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = read("[encryption]\nrecipients = []\n").unwrap_err().what().to_owned();
+    assert!(said.contains("`recipients` is empty"), "{said}");
 }
 
 #[test]

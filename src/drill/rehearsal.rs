@@ -158,7 +158,8 @@ async fn material(request: &Request) -> Result<Material> {
         choose(&request.shelf, &request.choice, request.drill.window, request.now, request.random)?;
     let name = &request.config.name;
     let (store, manifest) = shelf::manifest(&request.stores, &request.keys, name, shelved).await?;
-    Ok(Material { manifest, stores: request.stores.clone(), store })
+    let cipher = request.keys.cipher(&manifest)?;
+    Ok(Material { manifest, cipher, stores: request.stores.clone(), store })
 }
 
 async fn account(

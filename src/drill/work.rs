@@ -13,6 +13,7 @@ use super::rehearsal::Request;
 use super::scratch::Ground;
 use super::{application, lent, staging};
 use crate::error::{Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::history::Which;
 use crate::integrity::verified::Verdict;
 use crate::integrity::verify::{Depth, Sample, VerifyRequest, verify};
@@ -39,6 +40,9 @@ pub struct Progress {
 /// The snapshot and the stores that it is read from, nearest first.
 pub struct Material {
     pub manifest: Manifest,
+    /// What opens its parts: never from what this machine keeps, so that a drill proves that the
+    /// configured identity does.
+    pub cipher: Cipher,
     pub stores: Vec<Arc<dyn ObjectStore>>,
     /// The one that is verified.
     pub store: Arc<dyn ObjectStore>,
@@ -70,6 +74,7 @@ pub async fn carry_out(
     let url = server.as_ref().and_then(|server| server.url(target.database()));
     progress.server = server;
     verified?;
+    progress.checks.extend(checks::recovery_key(&material.manifest));
     let restore = restore_request(request, material, &target);
     if matches!(request.ground, Ground::Server { .. }) {
         note_roles(request, records, &restore).await?;
@@ -204,6 +209,7 @@ fn restore_request(request: &Request, material: &Material, target: &Conninfo) ->
     };
     RestoreRequest {
         manifest: material.manifest.clone(),
+        cipher: material.cipher.clone(),
         stores: material.stores.clone(),
         target: target.clone(),
         tables: Vec::new(),

@@ -6,6 +6,7 @@ use zstd::zstd_safe::{
     CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name,
 };
 
+use super::encryption::Cipher;
 use crate::error::{Error, Kind, Result};
 use crate::model::Digest;
 
@@ -174,16 +175,23 @@ pub fn open_part(
     base: Option<&[u8]>,
     raw_len: u64,
     digest: Digest,
+    cipher: &Cipher,
 ) -> Result<Vec<u8>> {
-    let raw = open_stored(stored, stored_digest, base, raw_len)?;
-    let seen = Digest::of(&raw);
-    if seen != digest {
-        return Err(Error::new(
+    let raw = open_stored(stored, stored_digest, base, raw_len, cipher)?;
+    check_raw(&raw, digest, cipher)?;
+    Ok(raw)
+}
+
+/// Compares the digest of uncompressed bytes.
+pub fn check_raw(raw: &[u8], digest: Digest, cipher: &Cipher) -> Result<()> {
+    let seen = cipher.digest(raw);
+    match seen == digest {
+        true => Ok(()),
+        false => Err(Error::new(
             Kind::Damaged,
             format!("its uncompressed bytes have the SHA-256 {seen}, {digest} is promised"),
-        ));
+        )),
     }
-    Ok(raw)
 }
 
 /// Undoes a part whose stored bytes have the promised digest, and checks its length and the frame's
@@ -194,6 +202,7 @@ pub fn open_stored(
     stored_digest: Digest,
     base: Option<&[u8]>,
     raw_len: u64,
+    cipher: &Cipher,
 ) -> Result<Vec<u8>> {
     let seen = Digest::of(stored);
     if seen != stored_digest {
@@ -202,7 +211,7 @@ pub fn open_stored(
             format!("its stored bytes have the SHA-256 {seen}, {stored_digest} is promised"),
         ));
     }
-    decompress(stored, base, raw_len)
+    decompress(&cipher.open(stored)?, base, raw_len)
 }
 
 /// Compresses bytes of no great size (lists) at a level that suits text written once.
@@ -268,7 +277,8 @@ mod tests {
             let at = flip.index(bad.len());
             bad[at] ^= 0x40;
             // Either the frame says so, or the two digests do.
-            let opened = open_part(&bad, Digest::of(&plain), None, raw.len() as u64, Digest::of(&raw));
+            let (len, open) = (raw.len() as u64, Cipher::default());
+            let opened = open_part(&bad, Digest::of(&plain), None, len, Digest::of(&raw), &open);
             prop_assert!(opened.is_err());
             prop_assert!(undoes_to(&delta, Some(&base), &raw));
             prop_assert!(!undoes_to(&plain, None, &[&raw[..], b"x"].concat()));

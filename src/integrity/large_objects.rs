@@ -2,11 +2,11 @@
 
 use super::rows::Counter;
 use crate::error::Result;
-use crate::model::{LargeObjects, RowFormat};
+use crate::model::{LargeObjects, RowFormat, RowHash};
 use crate::postgres::{Session, catalog};
 
 /// Reads every large object of the database. The session has a snapshot's settings.
-pub async fn read(session: &Session) -> Result<LargeObjects> {
+pub async fn read(session: &Session, hash: RowHash) -> Result<LargeObjects> {
     let objects = catalog::large_object_count(session).await?;
     if objects == 0 {
         return Ok(LargeObjects::default());
@@ -18,7 +18,7 @@ pub async fn read(session: &Session) -> Result<LargeObjects> {
                 GRANT SELECT ON LARGE OBJECT …",
         )
     })?;
-    let mut counter = Counter::new(RowFormat::Text);
+    let mut counter = Counter::new(RowFormat::Text, hash);
     while let Some(chunk) = copy.next().await? {
         counter.push(&chunk)?;
     }

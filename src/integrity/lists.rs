@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Digest, FORMAT, PartList, RowDigest, Table};
+use crate::model::{Digest, ENCRYPTED_FORMAT, PartList, RowDigest, Table};
 
 /// What a manifest promises of a table's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,10 +68,11 @@ pub fn open(stored: &[u8], promise: &Promise) -> Result<PartList> {
     if seen != promise.list {
         return Err(damaged(format!("its SHA-256 is {seen}, not the one in its name")));
     }
-    if list.format > FORMAT {
+    if list.format > ENCRYPTED_FORMAT {
+        let (format, newest) = (list.format, ENCRYPTED_FORMAT);
         return Err(Error::new(
             Kind::Unverified,
-            format!("it is of format {}; this drctl reads up to format {FORMAT}", list.format),
+            format!("it is of format {format}; this drctl reads up to format {newest}"),
         ));
     }
     agrees(&list, promise)?;

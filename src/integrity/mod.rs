@@ -1,8 +1,9 @@
-//! Proof: encoding parts and checking them, counting rows, sealing manifests, reading what stores
+//! Proof: encoding, encrypting and checking parts, counting rows, sealing manifests, reading what stores
 //! hold, and verifying all of it.
 
 pub mod audit;
 pub mod codec;
+pub mod encryption;
 pub mod hashing;
 pub mod history;
 pub mod large_objects;

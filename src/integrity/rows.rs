@@ -3,7 +3,7 @@
 use memchr::memchr_iter;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{RowDigest, RowFormat};
+use crate::model::{RowDigest, RowFormat, RowHash};
 
 /// The 11-byte signature, flags and header extension length that open a COPY binary stream
 /// (PostgreSQL documentation, COPY, "Binary Format").
@@ -31,14 +31,14 @@ fn damaged(what: &str) -> Error {
 }
 
 /// Counts and digests the rows of one part. `Kind::Damaged` if the bytes do not end with a row.
-pub fn tally(format: RowFormat, part: &[u8]) -> Result<Tally> {
+pub fn tally(format: RowFormat, part: &[u8], hash: &RowHash) -> Result<Tally> {
     let mut sum = Tally::default();
     match format {
         RowFormat::Text => {
             // In text format a line end inside a value is written `\n`, so a raw one ends a row.
             let mut start = 0;
             for end in memchr_iter(b'\n', part) {
-                sum.digest.add_row(&part[start..end]);
+                sum.digest.add_row(hash, &part[start..end]);
                 sum.rows += 1;
                 start = end + 1;
             }
@@ -54,7 +54,7 @@ pub fn tally(format: RowFormat, part: &[u8]) -> Result<Tally> {
             loop {
                 match binary_row_end(part, at) {
                     RowEnd::At(end) => {
-                        sum.digest.add_row(&part[at..end]);
+                        sum.digest.add_row(hash, &part[at..end]);
                         sum.rows += 1;
                         at = end;
                     }
@@ -98,6 +98,7 @@ pub fn binary_row_end(bytes: &[u8], at: usize) -> RowEnd {
 /// Counts and digests a COPY stream as it arrives, cut at no particular place.
 pub struct Counter {
     format: RowFormat,
+    hash: RowHash,
     sum: Tally,
     /// The beginning of a row whose end has not come yet.
     rest: Vec<u8>,
@@ -107,9 +108,9 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub fn new(format: RowFormat) -> Self {
+    pub fn new(format: RowFormat, hash: RowHash) -> Self {
         let header = format == RowFormat::Binary;
-        Self { format, sum: Tally::default(), rest: Vec::new(), header, trailer: false }
+        Self { format, hash, sum: Tally::default(), rest: Vec::new(), header, trailer: false }
     }
 
     pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
@@ -135,7 +136,7 @@ impl Counter {
                     Some(b'\n') => bytes.len(),
                     _ => memchr::memrchr(b'\n', bytes).map_or(0, |i| i + 1),
                 };
-                self.sum.add(tally(RowFormat::Text, &bytes[..whole])?);
+                self.sum.add(tally(RowFormat::Text, &bytes[..whole], &self.hash)?);
                 Ok(whole)
             }
             RowFormat::Binary => {
@@ -152,7 +153,7 @@ impl Counter {
                 while !self.trailer {
                     match binary_row_end(bytes, at) {
                         RowEnd::At(end) => {
-                            self.sum.digest.add_row(&bytes[at..end]);
+                            self.sum.digest.add_row(&self.hash, &bytes[at..end]);
                             self.sum.rows += 1;
                             at = end;
                         }
@@ -198,11 +199,11 @@ mod tests {
             binary.extend_from_slice(BINARY_TRAILER);
             for (format, bytes) in [(RowFormat::Text, &text), (RowFormat::Binary, &binary)] {
                 let count = |bytes: &[u8]| {
-                    let mut counter = Counter::new(format);
+                    let mut counter = Counter::new(format, RowHash::Open);
                     bytes.chunks(step).try_for_each(|c| counter.push(c))?;
                     counter.finish()
                 };
-                prop_assert_eq!(count(bytes).unwrap(), tally(format, bytes).unwrap());
+                prop_assert_eq!(count(bytes).unwrap(), tally(format, bytes, &RowHash::Open).unwrap());
                 let Some((_, short)) = bytes.split_last() else { continue };
                 // An empty text row is nothing but its end, so without it a whole row is gone.
                 let row_gone = format == RowFormat::Text && rows.last().is_some_and(Vec::is_empty);
@@ -216,27 +217,27 @@ mod tests {
 
     #[test]
     fn text_rows_are_lines() {
-        let t = tally(RowFormat::Text, b"a\tb\n\n\\N\n").unwrap();
+        let t = tally(RowFormat::Text, b"a\tb\n\n\\N\n", &RowHash::Open).unwrap();
         let mut digest = RowDigest::default();
         for row in [&b"a\tb"[..], b"", b"\\N"] {
-            digest.add_row(row);
+            digest.add_row(&RowHash::Open, row);
         }
         assert_eq!(t, Tally { rows: 3, digest });
-        assert_eq!(tally(RowFormat::Text, b"").unwrap(), Tally::default());
-        assert!(tally(RowFormat::Text, b"a\nb").is_err());
+        assert_eq!(tally(RowFormat::Text, b"", &RowHash::Open).unwrap(), Tally::default());
+        assert!(tally(RowFormat::Text, b"a\nb", &RowHash::Open).is_err());
     }
 
     #[test]
     fn binary_rows_are_tuples() {
         let row = b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff";
         let part = [&BINARY_HEADER[..], row, b"\0\0", BINARY_TRAILER].concat();
-        let t = tally(RowFormat::Binary, &part).unwrap();
+        let t = tally(RowFormat::Binary, &part, &RowHash::Open).unwrap();
         let mut digest = RowDigest::default();
-        digest.add_row(row);
-        digest.add_row(b"\0\0");
+        digest.add_row(&RowHash::Open, row);
+        digest.add_row(&RowHash::Open, b"\0\0");
         assert_eq!(t, Tally { rows: 2, digest });
         for cut in 0..part.len() {
-            assert!(tally(RowFormat::Binary, &part[..cut]).is_err(), "{cut}");
+            assert!(tally(RowFormat::Binary, &part[..cut], &RowHash::Open).is_err(), "{cut}");
         }
     }
 }

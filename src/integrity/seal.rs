@@ -15,9 +15,10 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::encryption::{Access, Cipher};
 use crate::config::Secret;
 use crate::error::{Attempt, Error, Kind, Result};
-use crate::model::{Digest, FORMAT, Manifest};
+use crate::model::{Digest, ENCRYPTED_FORMAT, Manifest};
 
 const MARK: &[u8] = b"\"seal\":";
 
@@ -32,11 +33,13 @@ struct Seal {
     signature: Option<String>,
 }
 
-/// The keys with which manifests are signed and by which they are trusted.
+/// The keys with which manifests are signed and by which they are trusted, and those to which
+/// generations are encrypted and that open them.
 #[derive(Clone, Default)]
 pub struct Keys {
     signing: Option<SigningKey>,
     trusted: Vec<VerifyingKey>,
+    access: Access,
 }
 
 impl std::fmt::Debug for Keys {
@@ -69,7 +72,21 @@ impl Keys {
             .collect::<std::result::Result<_, _>>()
             .attempt(Kind::Usage, || "read a trusted Ed25519 public key (SPKI PEM)".to_owned())
             .map_err(|e| e.hint("`openssl pkey -in KEY -pubout` prints one"))?;
-        Ok(Self { signing, trusted })
+        Ok(Self { signing, trusted, access: Access::default() })
+    }
+
+    /// The same, with what encrypts and opens generations.
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// What opens the parts of a snapshot; errors as of `Recovery::open`.
+    pub fn cipher(&self, manifest: &Manifest) -> Result<Cipher> {
+        self.access.cipher(manifest)
     }
 }
 
@@ -158,7 +175,11 @@ fn damaged(why: impl Into<String>) -> Error {
 /// `Kind::Damaged`: the seal does not fit the bytes. `Kind::Unverified`: it is of a newer format, or
 /// trusted keys are configured and none of them signed it.
 pub fn open(bytes: &[u8], keys: &Keys) -> Result<Manifest> {
-    open_document(bytes, keys, FORMAT)
+    let manifest: Manifest = open_document(bytes, keys, ENCRYPTED_FORMAT)?;
+    match manifest.format == manifest.kept().format() {
+        true => Ok(manifest),
+        false => Err(damaged("its format does not fit what it says of encryption")),
+    }
 }
 
 /// Reads a sealed document with a `format` of at most `newest`; errors as of `open`.

@@ -12,7 +12,9 @@ use super::rows;
 use super::seal::{self, Keys};
 use super::verify::synthetic::{self, Outline};
 use super::{codec, lists};
-use crate::model::{BasePart, Digest, GenerationId, Manifest, Part, RowFormat, SnapshotId};
+use crate::model::{
+    BasePart, Digest, GenerationId, Kept, Manifest, Part, RowFormat, RowHash, SnapshotId,
+};
 use crate::store::keys;
 use crate::store::{Condition, MemoryStore, ObjectStore};
 
@@ -88,7 +90,7 @@ impl Forge {
     fn part(&mut self, table: &str, range: usize, raw: &[u8]) -> (Part, Bytes) {
         let slot = (table.to_owned(), range);
         let digest = Digest::of(raw);
-        let tally = rows::tally(RowFormat::Text, raw).unwrap();
+        let tally = rows::tally(RowFormat::Text, raw, &RowHash::Open).unwrap();
         let plain = codec::compress(raw, 1).unwrap();
         let mut base = None;
         let mut stored = plain;
@@ -133,12 +135,13 @@ impl Forge {
             let mut bases = BTreeMap::new();
             for (range, raw) in ranges.iter().enumerate() {
                 let (part, stored) = self.part(name, range, raw);
-                let key = keys::part_key(&self.database, &self.generation, part.name());
+                let key = keys::part_key(&self.database, &self.generation, part.name(Kept::Open));
                 self.needs.entry(key.clone()).or_default().insert(needed.clone());
                 objects.push((key, stored));
                 if part.base.is_some() {
                     let base = self.bases[&((*name).to_owned(), range)].0.clone();
-                    let key = keys::part_key(&self.database, &self.generation, base.name());
+                    let key =
+                        keys::part_key(&self.database, &self.generation, base.name(Kept::Open));
                     self.needs.entry(key).or_default().insert(needed.clone());
                     bases.insert(base.digest, base);
                 }
@@ -154,7 +157,7 @@ impl Forge {
             lines.push(table);
         }
         let schema = Bytes::from(format!("PGDMP schema of {id}"));
-        let key = keys::schema_key(&self.database, &self.generation, &id);
+        let key = keys::schema_key(&self.database, &self.generation, &id, Kept::Open);
         self.needs.entry(key.clone()).or_default().insert((id.to_string(), None));
         objects.push((key, schema.clone()));
         let manifest = synthetic::manifest(Outline {

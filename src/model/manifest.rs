@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, GenerationId, Lsn, RowDigest, SnapshotId};
+use super::{Digest, Encryption, GenerationId, Kept, Lsn, RowDigest, SnapshotId};
 
 /// A schema-qualified name, unquoted. Shown as `schema.name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Manifest {
     pub project: String,
     pub database: String,
     pub generation: GenerationId,
+    /// None: what the generation holds is not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// The moment that the snapshot shows: when its MVCC snapshot was taken, by the server's clock.
     pub taken: DateTime<Utc>,
     /// When the last row had been read.
@@ -63,6 +66,13 @@ pub struct Manifest {
     pub roles: Vec<Role>,
     pub left_out: Vec<LeftOut>,
     pub totals: Totals,
+}
+
+impl Manifest {
+    /// How its parts and its schema archive are kept.
+    pub fn kept(&self) -> Kept {
+        if self.encryption.is_none() { Kept::Open } else { Kept::Age }
+    }
 }
 
 /// The server and database that a snapshot was read from.
@@ -119,7 +129,7 @@ pub struct Table {
     pub oid: u32,
     pub relfilenode: u32,
     /// Digest of what decides the text of a row besides its bytes: columns, dropped and missing
-    /// values, and labels of enums used.
+    /// values, and labels of enums used; keyed where the generation is encrypted.
     pub definition: Digest,
     /// The copied columns in the order of their values; generated columns are not copied.
     pub columns: Vec<String>,

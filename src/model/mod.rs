@@ -2,6 +2,7 @@
 
 mod alert;
 mod digest;
+mod encryption;
 mod event;
 mod finding;
 mod ids;
@@ -14,7 +15,8 @@ mod part;
 mod span;
 
 pub use alert::{Alert, AlertSink, Severity};
-pub use digest::{Digest, DigestError, RowDigest};
+pub use digest::{Digest, DigestError, RowDigest, RowHash};
+pub use encryption::{Encryption, Kept, Recipient, identities};
 pub use event::{Event, Level, RunStep, Silent, Sink, StoreOutcome};
 pub use finding::{Finding, FindingKind};
 pub use ids::{AuditId, DrillId, GenerationId, IdError, RESERVED, RunId, SnapshotId, is_name};
@@ -29,5 +31,9 @@ pub use metric::{Family, Sample, Unit};
 pub use part::{BasePart, Part, PartList, PartName};
 pub use span::Span;
 
-/// The version of the stored format that this build writes, and the newest that it reads.
+/// The version of the stored format that this build writes.
 pub const FORMAT: u32 = 1;
+
+/// The version of manifests and part lists of what is encrypted, and the newest that this build
+/// reads.
+pub const ENCRYPTED_FORMAT: u32 = 2;

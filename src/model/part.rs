@@ -5,46 +5,51 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, DigestError, RowDigest};
+use super::{Digest, DigestError, ENCRYPTED_FORMAT, Kept, RowDigest};
 
 /// What identifies a part object within its generation: the digest of the uncompressed bytes, and
-/// of the base part's uncompressed bytes where it is a delta. Shown as it stands in keys, without
-/// the ending: `<digest>` or `<digest>.on.<base digest>`.
+/// of the base part's uncompressed bytes where it is a delta. Shown as it stands in keys:
+/// `<digest>.zst` or `<digest>.on.<base digest>.zst`, with `.age` behind it where it is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartName {
     pub digest: Digest,
     pub base: Option<Digest>,
+    pub kept: Kept,
 }
 
 impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.base {
-            None => write!(f, "{}", self.digest),
-            Some(base) => write!(f, "{}.on.{base}", self.digest),
+        write!(f, "{}", self.digest)?;
+        if let Some(base) = self.base {
+            write!(f, ".on.{base}")?;
         }
+        write!(f, ".zst{}", self.kept.ending())
     }
 }
 
 impl FromStr for PartName {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
+        let (text, kept) = Kept::split(text);
+        // What lacks its ending is no digest either.
+        let text = text.strip_suffix(".zst").unwrap_or_default();
         let (digest, base) = match text.split_once(".on.") {
             None => (text, None),
             Some((digest, base)) => (digest, Some(base.parse()?)),
         };
-        Ok(Self { digest: digest.parse()?, base })
+        Ok(Self { digest: digest.parse()?, base, kept })
     }
 }
 
 /// One immutable object: some rows of one heap range of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// SHA-256 of the uncompressed bytes.
+    /// SHA-256 of the uncompressed bytes; keyed where the generation is encrypted.
     pub digest: Digest,
     /// The base part's digest, if this part is stored as a delta.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Digest>,
-    /// SHA-256 of the stored (compressed) bytes.
+    /// SHA-256 of the stored (compressed, encrypted) bytes.
     pub stored_digest: Digest,
     /// Stored bytes.
     pub stored: u64,
@@ -59,8 +64,8 @@ pub struct Part {
 }
 
 impl Part {
-    pub fn name(&self) -> PartName {
-        PartName { digest: self.digest, base: self.base }
+    pub fn name(&self, kept: Kept) -> PartName {
+        PartName { digest: self.digest, base: self.base, kept }
     }
 }
 
@@ -74,8 +79,8 @@ pub struct BasePart {
 }
 
 impl BasePart {
-    pub fn name(&self) -> PartName {
-        PartName { digest: self.digest, base: None }
+    pub fn name(&self, kept: Kept) -> PartName {
+        PartName { digest: self.digest, base: None, kept }
     }
 }
 
@@ -96,6 +101,13 @@ pub struct PartList {
     pub parts: Vec<Part>,
 }
 
+impl PartList {
+    /// How its parts are kept.
+    pub fn kept(&self) -> Kept {
+        if self.format < ENCRYPTED_FORMAT { Kept::Open } else { Kept::Age }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,9 +116,12 @@ mod tests {
     fn part_names_read_back() {
         let digest = Digest::of(b"a");
         for base in [None, Some(Digest::of(b"b"))] {
-            let name = PartName { digest, base };
-            assert_eq!(name.to_string().parse(), Ok(name));
+            for kept in [Kept::Open, Kept::Age] {
+                let name = PartName { digest, base, kept };
+                assert_eq!(name.to_string().parse(), Ok(name));
+            }
         }
+        assert!(digest.to_string().parse::<PartName>().is_err());
         assert!("x.on.y".parse::<PartName>().is_err());
     }
 }

@@ -134,13 +134,14 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     // Before indexes and constraints: those change no row, and the rows are still in the cache.
     phases.begin("proof");
     announce(request, &chosen);
-    let claim = Claim { manifest, tables: chosen.clone() };
+    let hash = request.cipher.rows();
+    let claim = Claim { manifest, hash: hash.clone(), tables: chosen.clone() };
     let mut differences =
         proof::rows(&place.info, &claim, request.jobs, Arc::clone(&request.sink)).await?;
     differences.extend(proof::sequences(&place.info, &sequences).await?);
     if everything {
         skipped.extend(step("large objects", Stage::Main, Some("data"), 1).await?);
-        differences.extend(proof::large_objects(&place.info, manifest).await?);
+        differences.extend(proof::large_objects(&place.info, manifest, hash).await?);
     }
     let proof = proof::verdict(differences);
     let restored =

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 
 use crate::error::{Attempt, Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::{codec, hashing, history};
 use crate::model::{
-    Digest, Event, GenerationId, Level, Manifest, Part, PartList, PartName, Sink, Table,
+    Digest, Event, GenerationId, Kept, Level, Manifest, Part, PartList, PartName, Sink, Table,
 };
 use crate::store::{Class, ObjectStore, StoreError, keys};
 
@@ -21,6 +22,7 @@ pub struct Objects {
     sources: Vec<Source>,
     database: String,
     generation: GenerationId,
+    cipher: Cipher,
     sink: Arc<dyn Sink>,
 }
 
@@ -36,7 +38,12 @@ impl Source {
 }
 
 impl Objects {
-    pub fn new(stores: &[Arc<dyn ObjectStore>], manifest: &Manifest, sink: Arc<dyn Sink>) -> Self {
+    pub fn new(
+        stores: &[Arc<dyn ObjectStore>],
+        manifest: &Manifest,
+        cipher: Cipher,
+        sink: Arc<dyn Sink>,
+    ) -> Self {
         let source = |s: &Arc<dyn ObjectStore>| Source {
             store: Arc::clone(s),
             unreachable: AtomicU32::new(0),
@@ -45,6 +52,7 @@ impl Objects {
             sources: stores.iter().map(source).collect(),
             database: manifest.database.clone(),
             generation: manifest.generation.clone(),
+            cipher,
             sink,
         }
     }
@@ -117,11 +125,11 @@ impl Objects {
                 })?;
                 let what = format!("the base of {what}");
                 let frame = Frame { stored_digest: base.stored_digest, raw: base.raw, digest };
-                Some(self.open(base.name(), frame, None, &what).await?)
+                Some(self.open(base.name(list.kept()), frame, None, &what).await?)
             }
         };
         let frame = Frame { stored_digest: part.stored_digest, raw: part.raw, digest: part.digest };
-        self.open(part.name(), frame, base, what).await
+        self.open(part.name(list.kept()), frame, base, what).await
     }
 
     async fn open(
@@ -133,12 +141,12 @@ impl Objects {
     ) -> Result<Bytes> {
         let key = keys::part_key(&self.database, &self.generation, name);
         self.first(what, &key, |store| {
-            let (key, base) = (key.clone(), base.clone());
+            let (key, base, cipher) = (key.clone(), base.clone(), self.cipher.clone());
             async move {
                 let stored = store.get(&key).await?.bytes;
                 let raw = blocking(move || {
-                    let base = base.as_deref();
-                    codec::open_part(&stored, frame.stored_digest, base, frame.raw, frame.digest)
+                    let Frame { stored_digest, raw, digest } = frame;
+                    codec::open_part(&stored, stored_digest, base.as_deref(), raw, digest, &cipher)
                 });
                 Ok(Bytes::from(raw.await?))
             }
@@ -148,13 +156,19 @@ impl Objects {
 
     /// Writes the schema archive to a file, proven.
     pub async fn schema(&self, manifest: &Manifest, to: &Path) -> Result<()> {
-        let key = keys::schema_key(&self.database, &self.generation, &manifest.id);
+        let kept = manifest.kept();
+        let key = keys::schema_key(&self.database, &self.generation, &manifest.id, kept);
         let promised = manifest.schema.stored_digest;
         self.first("the schema archive", &key, |store| {
-            let (key, to) = (key.clone(), to.to_owned());
+            let (key, to, cipher) = (key.clone(), to.to_owned(), self.cipher.clone());
             async move {
                 let stream = store.get_stream(&key).await?;
-                Ok(hashing::fetch(stream, &to, promised).await?)
+                if kept == Kept::Open {
+                    return Ok(hashing::fetch(stream, &to, promised).await?);
+                }
+                let sealed = to.with_extension("age");
+                hashing::fetch(stream, &sealed, promised).await?;
+                Ok(blocking(move || cipher.open_file(&sealed, &to)).await?)
             }
         })
         .await

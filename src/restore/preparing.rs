@@ -29,7 +29,8 @@ pub struct Prepared {
 
 pub async fn prepare(request: &RestoreRequest) -> Result<Prepared> {
     let manifest = &request.manifest;
-    let objects = Arc::new(Objects::new(&request.stores, manifest, Arc::clone(&request.sink)));
+    let (cipher, sink) = (request.cipher.clone(), Arc::clone(&request.sink));
+    let objects = Arc::new(Objects::new(&request.stores, manifest, cipher, sink));
     let target = Target::reach(request).await?;
     let mut refusals = target.refusals(request).await?;
     let mut warnings = Vec::new();

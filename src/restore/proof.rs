@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use super::request::{Difference, Proof};
 use super::target::APPLICATION;
 use crate::error::{Attempt, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::large_objects;
 use crate::integrity::rows::{Counter, Tally};
-use crate::model::{Event, Manifest, RowFormat, Sequence, Sink, Table, TableName};
+use crate::model::{Event, Manifest, RowFormat, RowHash, Sequence, Sink, Table, TableName};
 use crate::postgres::copy::Selection;
 use crate::postgres::{Conninfo, Session, catalog, connect, quote, session_settings};
 
@@ -21,13 +22,15 @@ const RANGE_BLOCKS: u64 = 2048;
 /// What is proven of a snapshot: all of it, or some tables.
 pub struct Claim<'a> {
     pub manifest: &'a Manifest,
+    /// How its rows are digested.
+    pub hash: RowHash,
     pub tables: Vec<&'a Table>,
 }
 
 impl<'a> Claim<'a> {
     /// Every table of the snapshot.
-    pub fn whole(manifest: &'a Manifest) -> Self {
-        Self { manifest, tables: manifest.tables.iter().collect() }
+    pub fn whole(manifest: &'a Manifest, hash: RowHash) -> Self {
+        Self { manifest, hash, tables: manifest.tables.iter().collect() }
     }
 }
 
@@ -55,6 +58,7 @@ struct Work {
     queue: Vec<Range>,
     next: AtomicUsize,
     format: RowFormat,
+    hash: RowHash,
     sink: Arc<dyn Sink>,
 }
 
@@ -73,6 +77,7 @@ pub async fn rows(
         queue,
         next: AtomicUsize::new(0),
         format: claim.manifest.row_format,
+        hash: claim.hash.clone(),
         sink,
     });
     let mut sessions = vec![session];
@@ -136,9 +141,13 @@ pub async fn sequences(info: &Conninfo, expected: &[Sequence]) -> Result<Vec<Dif
 }
 
 /// Compares large objects.
-pub async fn large_objects(info: &Conninfo, manifest: &Manifest) -> Result<Vec<Difference>> {
+pub async fn large_objects(
+    info: &Conninfo,
+    manifest: &Manifest,
+    hash: RowHash,
+) -> Result<Vec<Difference>> {
     let session = reader(info, manifest).await?;
-    let found = large_objects::read(&session).await?;
+    let found = large_objects::read(&session, hash).await?;
     session.close().await;
     let shown = |l: &crate::model::LargeObjects| {
         format!("{} objects, {} chunks, digest {}", l.objects, l.chunks, l.row_digest)
@@ -154,16 +163,18 @@ pub async fn large_objects(info: &Conninfo, manifest: &Manifest) -> Result<Vec<D
     })
 }
 
-/// Compares a whole database with a snapshot: rows, sequences and large objects.
+/// Compares a whole database with a snapshot, which `cipher` opens: rows, sequences and large
+/// objects.
 pub async fn prove(
     info: &Conninfo,
     manifest: &Manifest,
+    cipher: &Cipher,
     jobs: usize,
     sink: Arc<dyn Sink>,
 ) -> Result<Proof> {
-    let mut all = rows(info, &Claim::whole(manifest), jobs, sink).await?;
+    let mut all = rows(info, &Claim::whole(manifest, cipher.rows()), jobs, sink).await?;
     all.extend(sequences(info, &manifest.sequences).await?);
-    all.extend(large_objects(info, manifest).await?);
+    all.extend(large_objects(info, manifest, cipher.rows()).await?);
     Ok(verdict(all))
 }
 
@@ -302,7 +313,7 @@ impl Work {
             };
             let mut copy =
                 session.copy_out(&selection.copy_out(), &range.table.to_string()).await?;
-            let mut counter = Counter::new(self.format);
+            let mut counter = Counter::new(self.format, self.hash.clone());
             let mut bytes = 0;
             while let Some(chunk) = copy.next().await? {
                 bytes += chunk.len() as u64;

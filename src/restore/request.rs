@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::config::Profile;
+use crate::integrity::encryption::Cipher;
 use crate::model::{Manifest, Sink, SnapshotId, TableName};
 use crate::postgres::Conninfo;
 use crate::store::ObjectStore;
@@ -38,6 +39,8 @@ pub struct Allow {
 pub struct RestoreRequest {
     /// Read and proven by `integrity::history`.
     pub manifest: Manifest,
+    /// What opens its parts.
+    pub cipher: Cipher,
     /// Where its objects are read from, nearest first.
     pub stores: Vec<Arc<dyn ObjectStore>>,
     pub target: Conninfo,

@@ -2,6 +2,7 @@
 
 mod cache;
 pub mod copying;
+mod keyring;
 mod lane;
 mod logical;
 mod opening;

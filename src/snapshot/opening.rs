@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
+use super::keyring::Keyring;
 use crate::error::{Error, Result};
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
@@ -117,6 +118,7 @@ pub fn course(
     full: bool,
     full_every: chrono::TimeDelta,
     row_format: RowFormat,
+    keyring: &Keyring,
     now: DateTime<Utc>,
 ) -> Course {
     if full {
@@ -134,7 +136,10 @@ pub fn course(
         .filter(|g| newest.is_none_or(|(m, _)| *g > m.generation))
         .filter(|g| now - g.began() < full_every);
     if let Some(generation) = unfinished {
-        return Course::TakeUp { generation };
+        return match keyring.may_go_on(&generation) {
+            Ok(()) => Course::TakeUp { generation },
+            Err(reason) => Course::Begin { reason },
+        };
     }
     match newest {
         None => Course::Begin { reason: "there is no snapshot yet" },
@@ -144,6 +149,9 @@ pub fn course(
         Some((m, _)) if m.row_format != row_format => {
             Course::Begin { reason: "the row format was changed" }
         }
-        Some((_, from)) => Course::GoOn { from },
+        Some((m, from)) => match keyring.may_go_on(&m.generation) {
+            Ok(()) => Course::GoOn { from },
+            Err(reason) => Course::Begin { reason },
+        },
     }
 }

@@ -1,6 +1,6 @@
 //! The layout of keys in a store, in both directions. docs/format.md is its reference.
 
-use crate::model::{AuditId, Digest, DrillId, GenerationId, PartName, SnapshotId};
+use crate::model::{AuditId, Digest, DrillId, GenerationId, Kept, PartName, SnapshotId};
 
 /// Below which every lease lies.
 pub const LEASES: &str = "leases/";
@@ -38,6 +38,7 @@ pub enum KeyKind {
         database: String,
         generation: GenerationId,
         snapshot: SnapshotId,
+        kept: Kept,
     },
     Manifest {
         database: String,
@@ -102,7 +103,7 @@ pub fn parts_prefix(database: &str, generation: &GenerationId) -> String {
 /// A part. The folder of two digits keeps folders of a file store small.
 pub fn part_key(database: &str, generation: &GenerationId, name: PartName) -> String {
     let text = name.to_string();
-    format!("{database}/{generation}/parts/{}/{text}.zst", &text[..2])
+    format!("{database}/{generation}/parts/{}/{text}", &text[..2])
 }
 
 /// The part lists of a generation.
@@ -121,8 +122,13 @@ pub fn snapshots_prefix(database: &str, generation: &GenerationId) -> String {
 }
 
 /// The `pg_dump` archive of a snapshot.
-pub fn schema_key(database: &str, generation: &GenerationId, snapshot: &SnapshotId) -> String {
-    format!("{database}/{generation}/snapshots/{snapshot}/schema.dump")
+pub fn schema_key(
+    database: &str,
+    generation: &GenerationId,
+    snapshot: &SnapshotId,
+    kept: Kept,
+) -> String {
+    format!("{database}/{generation}/snapshots/{snapshot}/schema.dump{}", kept.ending())
 }
 
 /// The manifest of a snapshot.
@@ -227,8 +233,9 @@ fn parse_snapshot(database: &str, rest: &str) -> Option<KeyKind> {
             let digest = file.strip_suffix(".json.zst")?.parse().ok()?;
             Some(KeyKind::List { database, generation, digest })
         }
-        ("snapshots", id, Some("schema.dump")) => {
-            Some(KeyKind::Schema { database, generation, snapshot: id.parse().ok()? })
+        ("snapshots", id, Some(file @ ("schema.dump" | "schema.dump.age"))) => {
+            let (snapshot, (_, kept)) = (id.parse().ok()?, Kept::split(file));
+            Some(KeyKind::Schema { database, generation, snapshot, kept })
         }
         ("snapshots", id, Some("manifest.json")) => {
             Some(KeyKind::Manifest { database, generation, snapshot: id.parse().ok()? })
@@ -238,9 +245,8 @@ fn parse_snapshot(database: &str, rest: &str) -> Option<KeyKind> {
 }
 
 fn part_name(aa: &str, file: &str) -> Option<PartName> {
-    let text = file.strip_suffix(".zst")?;
-    let name = text.parse().ok()?;
-    (text.get(..2)? == aa).then_some(name)
+    let name = file.parse().ok()?;
+    (file.get(..2)? == aa).then_some(name)
 }
 
 /// The part whose key is `parts_prefix` followed by `rest`: for listings of millions.
@@ -263,8 +269,10 @@ mod tests {
         let generation: GenerationId = GENERATION.parse().unwrap();
         let snapshot: SnapshotId = ID.parse().unwrap();
         let digest = Digest::of(b"rows");
-        for base in [None, Some(Digest::of(b"older rows"))] {
-            let name = PartName { digest, base };
+        let of_part = [Kept::Open, Kept::Age].map(|kept| {
+            [None, Some(Digest::of(b"older rows"))].map(|base| PartName { digest, base, kept })
+        });
+        for name in of_part.concat() {
             let key = part_key(&database, &generation, name);
             assert!(key.starts_with(&parts_prefix(&database, &generation)), "{key}");
             assert!(key.starts_with(&generation_prefix(&database, &generation)), "{key}");
@@ -277,12 +285,15 @@ mod tests {
         let kind =
             KeyKind::List { database: database.clone(), generation: generation.clone(), digest };
         assert_eq!(parse(&list), Some(kind));
-        let schema = schema_key(&database, &generation, &snapshot);
         let manifest = manifest_key(&database, &generation, &snapshot);
         assert!(manifest.starts_with(&snapshots_prefix(&database, &generation)), "{manifest}");
-        assert!(
-            matches!(parse(&schema), Some(KeyKind::Schema { snapshot: s, .. }) if s == snapshot)
-        );
+        for of_archive in [Kept::Open, Kept::Age] {
+            let schema = schema_key(&database, &generation, &snapshot, of_archive);
+            let Some(KeyKind::Schema { snapshot: read, kept, .. }) = parse(&schema) else {
+                panic!("{schema} is no archive");
+            };
+            assert_eq!((read, kept), (snapshot.clone(), of_archive));
+        }
         assert!(
             matches!(parse(&manifest), Some(KeyKind::Manifest { snapshot: s, .. }) if s == snapshot)
         );
@@ -318,6 +329,9 @@ mod tests {
             format!("petforce/{ID}/parts/{aa}/{digest}.zst"),
             format!("petforce/{GENERATION}/parts/{wrong_aa}/{digest}.zst"),
             format!("petforce/{GENERATION}/parts/{aa}/{digest}.zst.bak"),
+            format!("petforce/{GENERATION}/parts/{aa}/{digest}.age"),
+            format!("petforce/{GENERATION}/parts/{aa}/{digest}.age.zst"),
+            format!("petforce/{GENERATION}/snapshots/{ID}/manifest.json.age"),
             format!("petforce/{GENERATION}/parts/{aa}/{digest}"),
             format!("petforce/{GENERATION}/parts/{aa}/{digest}.on.zst"),
             format!("petforce/{GENERATION}/parts/{}/{upper}.zst", &upper[..2]),

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drctl::integrity::history;
-use drctl::model::{Digest, PartName};
+use drctl::integrity::seal::Keys;
+use drctl::model::Digest;
 use drctl::snapshot;
 use drctl::store::fault::FaultyStore;
 use drctl::store::{Condition, FileStore, MemoryStore, ObjectStore, keys};
 
 use crate::lab::{self, Postgres};
-use crate::taking::{self, contents, database_now, objects, proven, request};
+use crate::taking::{
+    self, contents, contents_with, database_now, database_now_with, objects, proven, proven_with,
+    request,
+};
 
 /// Small, and with everything that a snapshot puts: parts of several ranges, deltas, lists, large
 /// objects in the archive.
@@ -69,13 +73,14 @@ fn kept(before: &Objects, after: &Objects, when: &str) {
 }
 
 /// The keys of the parts that the snapshots of a store need.
-async fn needed(store: &dyn ObjectStore) -> BTreeSet<String> {
+async fn needed(store: &dyn ObjectStore, with: &Keys) -> BTreeSet<String> {
     let mut needed = BTreeSet::new();
-    for manifest in proven(store).await {
+    for manifest in proven_with(store, with).await {
         for table in &manifest.tables {
             let list = history::read_list(store, &manifest, table).await.unwrap();
-            let bases = list.bases.iter().map(|b| PartName { digest: b.digest, base: None });
-            let names = list.parts.iter().map(|p| p.name()).chain(bases);
+            let kept = manifest.kept();
+            let bases = list.bases.iter().map(|b| b.name(kept));
+            let names = list.parts.iter().map(|p| p.name(kept)).chain(bases);
             needed.extend(names.map(|n| keys::part_key(taking::NAME, &manifest.generation, n)));
         }
     }
@@ -85,19 +90,39 @@ async fn needed(store: &dyn ObjectStore) -> BTreeSet<String> {
 /// Kills a snapshot at each act of each store in turn, counted in a run that is left alone, and
 /// after each of them takes it anew.
 async fn killed_everywhere(server: &Postgres, db: &str, from: &[Arc<dyn ObjectStore>]) {
+    killed_everywhere_with(server, db, from, &Keys::default()).await;
+}
+
+/// As `killed_everywhere`, encrypting as these keys say. The key of a generation lies in a folder.
+async fn killed_everywhere_with(
+    server: &Postgres,
+    db: &str,
+    from: &[Arc<dyn ObjectStore>],
+    with: &Keys,
+) {
+    let request = |stores: &[Arc<dyn ObjectStore>], folder: &lab::Folder| {
+        let mut request = request(server, db, stores);
+        request.keys = with.clone();
+        if !with.access().recipients().is_empty() {
+            request.config.cache_dir = Some(folder.path().to_owned());
+        }
+        request
+    };
+    let folder = lab::folder("crash");
     let whole = Stores::copied(from).await;
-    snapshot::take(&request(server, db, &whole.all)).await.unwrap();
+    snapshot::take(&request(&whole.all, &folder)).await.unwrap();
     let acts = whole.faulty.each_ref().map(FaultyStore::total);
-    let full = [needed(&*whole.all[0]).await, needed(&*whole.all[1]).await];
+    let full = [needed(&*whole.all[0], with).await, needed(&*whole.all[1], with).await];
     let mut taken_up = 0;
     for (which, acts) in acts.into_iter().enumerate() {
         for nth in 1..=acts {
             let stores = Stores::copied(from).await;
+            let folder = lab::folder("crash");
             let before = stores.objects().await;
             let when = format!("by a kill at act {nth} of {acts} of {which}");
             let base = stores.faulty[which].total();
             let held = stores.faulty[which].hold(base + nth);
-            let request_killed = request(server, db, &stores.all);
+            let request_killed = request(&stores.all, &folder);
             tokio::select! {
                 () = held.reached() => {}
                 // Acts side by side come in another order each time, and may be fewer.
@@ -108,20 +133,20 @@ async fn killed_everywhere(server: &Postgres, db: &str, from: &[Arc<dyn ObjectSt
             let left = stores.objects().await;
             for i in 0..2 {
                 kept(&before[i], &left[i], &when);
-                proven(&*stores.all[i]).await;
+                proven_with(&*stores.all[i], with).await;
             }
 
             stores.faulty[which].heal();
-            let outcome = snapshot::take(&request(server, db, &stores.all)).await;
+            let outcome = snapshot::take(&request(&stores.all, &folder)).await;
             let outcome = outcome.unwrap_or_else(|e| panic!("after a kill {when}: {e:?}"));
             let after = stores.objects().await;
-            let now = database_now(&server.url(db), &outcome.manifest).await;
+            let now = database_now_with(&server.url(db), &outcome.manifest, with).await;
             for i in 0..2 {
                 kept(&left[i], &after[i], &when);
                 let store = &*stores.all[i];
-                let snapshots = proven(store).await;
+                let snapshots = proven_with(store, with).await;
                 assert_eq!(snapshots.last().map(|m| &m.id), Some(&outcome.manifest.id), "{when}");
-                assert_eq!(contents(store, &outcome.manifest).await, now, "{when}");
+                assert_eq!(contents_with(store, &outcome.manifest, with).await, now, "{when}");
                 assert!(outcome.stores[i].complete, "{when}");
                 // What the store gained is what was told; what had arrived is used, all of it.
                 let mut gained = 0;
@@ -132,7 +157,7 @@ async fn killed_everywhere(server: &Postgres, db: &str, from: &[Arc<dyn ObjectSt
                 assert_eq!(outcome.stores[i].new_bytes, gained, "{when}");
                 let parts: BTreeSet<_> =
                     after[i].keys().filter(|k| k.contains("/parts/")).cloned().collect();
-                assert_eq!(parts, needed(store).await, "left over {when}");
+                assert_eq!(parts, needed(store, with).await, "left over {when}");
                 assert_eq!(parts.len(), full[i].len(), "{when}");
                 let arrived = left[i].keys().filter(|k| k.contains("/parts/")).count();
                 let had = before[i].keys().filter(|k| k.contains("/parts/")).count();
@@ -149,6 +174,22 @@ async fn a_first_snapshot_is_killed_at_every_act() {
     let db = server.fresh_db("crash");
     server.psql(&db, SCHEMA);
     killed_everywhere(server, &db, &[]).await;
+}
+
+/// Encrypting gives other bytes each time, so what had arrived must be taken as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_snapshots_are_killed_at_every_act() {
+    let server = lab::shared_pg15();
+    let db = server.fresh_db("crash");
+    server.psql(&db, SCHEMA);
+    let with = crate::encryption::keys(&age::x25519::Identity::generate());
+    killed_everywhere_with(server, &db, &[], &with).await;
+    let first = Stores::copied(&[]).await;
+    let request =
+        drctl::snapshot::Request { keys: with.clone(), ..request(server, &db, &first.all) };
+    snapshot::take(&request).await.unwrap();
+    server.psql(&db, CHANGE);
+    killed_everywhere_with(server, &db, &first.all, &with).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

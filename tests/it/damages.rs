@@ -12,7 +12,7 @@ use drctl::integrity::audit::{Aspect, AuditRequest, Standing, Subject};
 use drctl::integrity::history;
 use drctl::integrity::seal::Keys;
 use drctl::integrity::verify::{Depth, Sample};
-use drctl::model::{AuditId, FindingKind, GenerationId, Manifest, Silent, SnapshotId};
+use drctl::model::{AuditId, FindingKind, GenerationId, Kept, Manifest, Silent, SnapshotId};
 use drctl::report::audit::{AuditReport, Auditor, run};
 use drctl::runbook::journal::Copies;
 use drctl::store::keys::{self, KeyKind};
@@ -51,6 +51,8 @@ struct Repository {
     needs: BTreeMap<String, BTreeSet<(String, Option<String>)>>,
     taken: DateTime<Utc>,
     config: Config,
+    kept: Kept,
+    keys: Keys,
     /// Keeps the configuration's folder.
     _home: Home,
 }
@@ -82,7 +84,8 @@ fn filled(name: &str, objects: &BTreeMap<String, Bytes>, at: DateTime<Utc>) -> M
 }
 
 impl Repository {
-    async fn new() -> Self {
+    /// `more` goes behind the database's section.
+    async fn new(more: &str) -> Self {
         let server = shared_pg15();
         let db = server.fresh_db("damages");
         server.psql(
@@ -93,7 +96,7 @@ impl Repository {
              CREATE TABLE quiet AS SELECT i AS id FROM generate_series(1, 50) i;
              CREATE TABLE empty (id int)",
         );
-        let home = Home::local(&server.url(&db), "part_size = \"1MiB\"");
+        let home = Home::local(&server.url(&db), &format!("part_size = \"1MiB\"\n{more}"));
         home.snapshot();
         server.psql(&db, "UPDATE shop.orders SET body = upper(body) WHERE id % 700 = 0");
         home.snapshot();
@@ -120,7 +123,11 @@ impl Repository {
         assert_eq!(snapshots(&east), snapshots(&west));
         assert_eq!(snapshots(&east).keys().collect::<Vec<_>>(), needs.keys().collect::<Vec<_>>());
         assert!(needs.keys().any(|key| key.contains(".on.")), "there are delta parts");
-        Self { east, west, local, needs, taken, config, _home: home }
+        let kept = if more.is_empty() { Kept::Open } else { Kept::Age };
+        assert!(needs.keys().all(|key| !key.contains("/parts/") || Kept::split(key).1 == kept));
+        let app = drctl::app::App::load(Some(&home.folder.join("drctl.toml"))).unwrap();
+        let keys = app.keys().unwrap();
+        Self { east, west, local, needs, taken, config, kept, keys, _home: home }
     }
 
     async fn audit(&self, stores: [&MemoryStore; 2], local: &MemoryStore) -> AuditReport {
@@ -145,7 +152,7 @@ impl Repository {
             within: TimeDelta::days(30),
             afresh: false,
             every: TimeDelta::hours(1),
-            keys: Keys::default(),
+            keys: self.keys.clone(),
             sink: Arc::new(Silent),
             now,
         };
@@ -168,15 +175,15 @@ async fn needs(store: &MemoryStore) -> BTreeMap<String, BTreeSet<(String, Option
         let (generation, id) = (&manifest.generation, manifest.id.to_string());
         for key in [
             keys::manifest_key("petforce", generation, &manifest.id),
-            keys::schema_key("petforce", generation, &manifest.id),
+            keys::schema_key("petforce", generation, &manifest.id, manifest.kept()),
         ] {
             needs.entry(key).or_default().insert((id.clone(), None));
         }
         for table in &manifest.tables {
             let who = (id.clone(), Some(table.name.to_string()));
             let list = history::read_list(store, &manifest, table).await.unwrap();
-            let names = list.parts.iter().map(|p| p.name());
-            let names = names.chain(list.bases.iter().map(|b| b.name()));
+            let names = list.parts.iter().map(|p| p.name(manifest.kept()));
+            let names = names.chain(list.bases.iter().map(|b| b.name(manifest.kept())));
             let parts = names.map(|name| keys::part_key("petforce", generation, name));
             let list = keys::list_key("petforce", generation, table.list);
             for key in parts.chain([list]) {
@@ -284,7 +291,7 @@ impl Trial<'_> {
             (keys::parse(key), gone > 0)
         {
             // Without its manifest a snapshot's own objects are named by nothing.
-            let archive = keys::schema_key("petforce", &generation, &snapshot);
+            let archive = keys::schema_key("petforce", &generation, &snapshot, repository.kept);
             let surplus = spots.iter().filter(|s| s.0 == FindingKind::Surplus);
             let surplus: Vec<_> = surplus.map(|s| s.4.clone().unwrap()).collect();
             let broken = gone < told.len();
@@ -356,10 +363,8 @@ fn belongs(r: &Repository, key: &str, generation: &GenerationId, snapshot: &Snap
     key.contains(generation.as_str()) && needed.iter().all(|(s, _)| s == snapshot.as_str())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_random_damage_is_found_at_its_place_and_nothing_else() {
-    let count: u64 = std::env::var("DRCTL_DAMAGES").map_or(150, |n| n.parse().unwrap());
-    let repository = Repository::new().await;
+/// Damages as many objects as asked, each in a repository that is else whole.
+async fn trials(repository: &Repository, count: u64) {
     let stores = [
         filled("east", &repository.east, repository.taken),
         filled("west", &repository.west, repository.taken),
@@ -368,8 +373,7 @@ async fn every_random_damage_is_found_at_its_place_and_nothing_else() {
     let report = repository.audit([&stores[0], &stores[1]], &local).await;
     assert_eq!(report.findings, vec![]);
     assert_eq!(journals(&report), Standing::Passed);
-    let mut trial =
-        Trial { repository: &repository, random: Random::new(0), found: BTreeMap::new() };
+    let mut trial = Trial { repository, random: Random::new(0), found: BTreeMap::new() };
     for seed in 0..count {
         trial.random = Random::new(seed);
         match trial.random.below(6) {
@@ -380,4 +384,26 @@ async fn every_random_damage_is_found_at_its_place_and_nothing_else() {
     let total: u64 = trial.found.values().sum();
     println!("{count} trials, {total} objects damaged: {:#?}", trial.found);
     assert!(total >= count / 2);
+}
+
+fn count() -> u64 {
+    std::env::var("DRCTL_DAMAGES").map_or(150, |n| n.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_random_damage_is_found_at_its_place_and_nothing_else() {
+    trials(&Repository::new("").await, count()).await;
+}
+
+/// The same of encrypted ones, with the identity and without: what is stored is compared either way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_is_every_damage_of_what_is_encrypted() {
+    use age::secrecy::ExposeSecret as _;
+    let identity = age::x25519::Identity::generate();
+    let more = format!(
+        "[encryption]\nrecipients = [\"{}\"]\nidentity = \"{}\"\n",
+        identity.to_public(),
+        identity.to_string().expose_secret()
+    );
+    trials(&Repository::new(&more).await, count() / 5).await;
 }

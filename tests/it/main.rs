@@ -15,6 +15,7 @@ mod deploy;
 mod doctor;
 mod drill;
 mod drill_room;
+mod encryption;
 mod failover;
 mod fingerprint;
 mod home;

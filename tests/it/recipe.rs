@@ -11,8 +11,8 @@ use crate::lab::{
     tool, unique,
 };
 
-/// The shell lines, with the three variables that they tell the reader to set.
-fn recipe(store: &str, target: &str) -> String {
+/// The shell lines, with the four variables that they tell the reader to set.
+fn recipe(store: &str, target: &str, identity: &str) -> String {
     let doc = include_str!("../../docs/format.md");
     let section = doc.split("## Restoring without drctl").nth(1).unwrap();
     let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
@@ -24,23 +24,34 @@ fn recipe(store: &str, target: &str) -> String {
                 Some("store") => format!("store='{store}'"),
                 Some("database") => "database=petforce".to_owned(),
                 Some("target") => format!("target=\"{target}\""),
+                Some("identity") => format!("identity='{identity}'"),
                 _ => return line.to_owned(),
             };
             set += 1;
             value
         })
         .collect();
-    assert_eq!(set, 3, "the variables to set are not these any more");
+    assert_eq!(set, 4, "the variables to set are not these any more");
     lines.join("\n") + "\n"
 }
 
-/// Runs the recipe with bash, zstd, jq, aws and the programs of `server`, and nothing of ours.
 fn follow(store: &str, server: &Postgres, db: &str, endpoint: Option<&str>) -> (Ran, Folder) {
+    follow_with("/nowhere", store, server, db, endpoint)
+}
+
+/// Runs the recipe with bash, zstd, jq, age, aws and the programs of `server`, and nothing of ours.
+fn follow_with(
+    identity: &str,
+    store: &str,
+    server: &Postgres,
+    db: &str,
+    endpoint: Option<&str>,
+) -> (Ran, Folder) {
     let home = folder("recipe");
     let file = home.join("restore.sh");
-    std::fs::write(&file, recipe(store, &server.conninfo(db))).unwrap();
+    std::fs::write(&file, recipe(store, &server.conninfo(db), identity)).unwrap();
     let mut path: Vec<PathBuf> = vec![server.bin_dir()];
-    path.extend(["ZSTD", "JQ", "AWS"].map(|name| tool(name).parent().unwrap().to_owned()));
+    path.extend(["ZSTD", "JQ", "AGE", "AWS"].map(|name| tool(name).parent().unwrap().to_owned()));
     path.extend(["/usr/bin", "/bin"].map(PathBuf::from));
     let mut command = Command::new("bash");
     command.env_clear().env("PATH", std::env::join_paths(path).unwrap());
@@ -92,6 +103,45 @@ fn from_a_folder_with_deltas_and_several_snapshots() {
     assert_same(&definitions(server, &db), &definitions(server, &copy));
     // It cleans up after itself.
     assert_eq!(std::fs::read_dir(left.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn of_an_encrypted_snapshot_with_the_recovery_key_alone() {
+    use age::secrecy::ExposeSecret as _;
+    let server = shared_pg15();
+    let db = server.fresh_db("recipe");
+    server.load_petforce(&db, 3000);
+    server.psql(&db, "SELECT lo_from_bytea(0, 'large')");
+    let identity = age::x25519::Identity::generate();
+    let cache = folder("cache");
+    let more = format!(
+        "part_size = \"1MiB\"\ncache_dir = \"{}\"\n[encryption]\nrecipients = [\"{}\"]\n",
+        cache.path().display(),
+        identity.to_public()
+    );
+    let home = Home::local(&server.url(&db), &more);
+    home.snapshot();
+    change(server, &db, 0.1);
+    home.snapshot();
+    assert!(home.west.keys_with(".on.").len() > 2, "{:#?}", home.west.keys());
+
+    let file = home.folder.join("recovery.key");
+    std::fs::write(&file, identity.to_string().expose_secret()).unwrap();
+    let copy = server.fresh_db("by_hand");
+    let store = home.folder.join("west");
+    let (file, store) = (file.to_str().unwrap(), store.to_str().unwrap());
+    let (ran, left) = follow_with(file, store, server, &copy, None);
+    ran.expect(0);
+    assert_same(&fingerprint(server, &db), &fingerprint(server, &copy));
+    assert_same(&definitions(server, &db), &definitions(server, &copy));
+    // No key is left behind.
+    assert_eq!(std::fs::read_dir(left.path()).unwrap().count(), 1);
+
+    let other = home.folder.join("other.key");
+    let wrong = age::x25519::Identity::generate();
+    std::fs::write(&other, wrong.to_string().expose_secret()).unwrap();
+    let copy = server.fresh_db("by_hand");
+    follow_with(other.to_str().unwrap(), store, server, &copy, None).0.expect(1);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use chrono::Utc;
 use drctl::config::{DatabaseConfig, Profile, Secret};
 use drctl::error::{Kind, Result};
+use drctl::integrity::encryption::Cipher;
 use drctl::integrity::seal::Keys;
-use drctl::model::{Event, Level, Manifest, RowFormat, Sink};
+use drctl::model::{Event, Kept, Level, Manifest, RowFormat, Sink};
 use drctl::postgres::Conninfo;
 use drctl::restore::{self, Course, Proof, RestoreRequest, Restored, Roles};
 use drctl::snapshot;
@@ -130,6 +131,7 @@ impl World {
     fn request(&self, manifest: &Manifest, server: &Postgres, db: &str) -> RestoreRequest {
         RestoreRequest {
             manifest: manifest.clone(),
+            cipher: Cipher::default(),
             stores: self.stores(),
             target: conninfo(server, db),
             tables: Vec::new(),
@@ -224,7 +226,9 @@ async fn everything_goes_round(from: &Postgres, to: &Postgres) {
         let reference = by_stock_programs(from, &db, to);
         assert_same(&dump(to, &reference, to), &dump(to, &name, to));
     }
-    let proof = restore::prove(&conninfo(to, &name), &manifest, 2, world.heard.clone()).await;
+    let proof =
+        restore::prove(&conninfo(to, &name), &manifest, &Cipher::default(), 2, world.heard.clone())
+            .await;
     assert_eq!(proof.unwrap(), Proof::Equal);
 }
 
@@ -545,15 +549,16 @@ async fn what_one_store_has_damaged_or_lost_comes_from_the_other() {
     let (db, manifest) = petforce(&world, server).await;
     let table = manifest.tables.iter().max_by_key(|t| t.raw_bytes).unwrap();
     let list = drctl::integrity::history::read_list(&*world.east, &manifest, table).await.unwrap();
-    let part =
-        |i: usize| keys::part_key(&manifest.database, &manifest.generation, list.parts[i].name());
+    let part = |i: usize| {
+        keys::part_key(&manifest.database, &manifest.generation, list.parts[i].name(Kept::Open))
+    };
     let mut bytes = world.east.get(&part(0)).await.unwrap().bytes.to_vec();
     bytes[20] ^= 1;
     world.east.overwrite(&part(0), bytes);
     let lost = [
         part(1),
         keys::list_key(&manifest.database, &manifest.generation, table.list),
-        keys::schema_key(&manifest.database, &manifest.generation, &manifest.id),
+        keys::schema_key(&manifest.database, &manifest.generation, &manifest.id, Kept::Open),
     ];
     world.east.delete(&lost).await.unwrap();
 
@@ -588,7 +593,10 @@ async fn the_proof_finds_every_kind_of_wrong_row() {
     equal(restore::restore(&world.request(&manifest, server, &copy)).await);
     let differs = async || {
         let info = conninfo(server, &copy);
-        match restore::prove(&info, &manifest, 2, world.heard.clone()).await.unwrap() {
+        match restore::prove(&info, &manifest, &Cipher::default(), 2, world.heard.clone())
+            .await
+            .unwrap()
+        {
             Proof::Equal => Vec::new(),
             Proof::Different(all) => all.into_iter().map(|d| d.what).collect::<Vec<_>>(),
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drctl::config::{DatabaseConfig, Secret};
+use drctl::integrity::encryption::Cipher;
 use drctl::integrity::seal::Keys;
 use drctl::integrity::{codec, history, rows};
 use drctl::model::{Digest, Event, Manifest, PartName, Sink, TableName};
@@ -101,14 +102,19 @@ pub async fn objects(store: &dyn ObjectStore) -> BTreeMap<String, Digest> {
 /// Every snapshot in the store, each proven whole: its manifest is sealed, every list, part, base
 /// and archive that it names is there with the promised digest, and the rows add up.
 pub async fn proven(store: &dyn ObjectStore) -> Vec<Manifest> {
+    proven_with(store, &Keys::default()).await
+}
+
+/// As `proven`, of what these keys open.
+pub async fn proven_with(store: &dyn ObjectStore, with: &Keys) -> Vec<Manifest> {
     let objects = objects(store).await;
     let mut manifests = Vec::new();
     for place in history::places(store, NAME).await.unwrap() {
-        let manifest = history::read_manifest(store, &Keys::default(), NAME, &place).await;
+        let manifest = history::read_manifest(store, with, NAME, &place).await;
         let manifest = manifest.unwrap_or_else(|e| panic!("{e:?}"));
-        let archive = keys::schema_key(NAME, &manifest.generation, &manifest.id);
+        let archive = keys::schema_key(NAME, &manifest.generation, &manifest.id, manifest.kept());
         assert_eq!(objects.get(&archive), Some(&manifest.schema.stored_digest), "{archive}");
-        for (name, tally) in contents(store, &manifest).await {
+        for (name, tally) in contents_with(store, &manifest, with).await {
             let table = manifest.tables.iter().find(|t| t.name == name).unwrap();
             assert_eq!((tally.rows, tally.digest), (table.rows, table.row_digest), "{name}");
         }
@@ -120,15 +126,27 @@ pub async fn proven(store: &dyn ObjectStore) -> Vec<Manifest> {
 /// The rows of every table, counted and digested from the parts themselves; panics where a part
 /// or base is missing or is not what its list promises.
 pub async fn contents(store: &dyn ObjectStore, m: &Manifest) -> BTreeMap<TableName, rows::Tally> {
+    contents_with(store, m, &Keys::default()).await
+}
+
+/// As `contents`, of what these keys open.
+pub async fn contents_with(
+    store: &dyn ObjectStore,
+    m: &Manifest,
+    with: &Keys,
+) -> BTreeMap<TableName, rows::Tally> {
+    let cipher: Cipher = with.cipher(m).unwrap_or_else(|e| panic!("{e:?}"));
+    let kept = cipher.kept();
     let mut all = BTreeMap::new();
     for table in &m.tables {
         let list = history::read_list(store, m, table).await.unwrap_or_else(|e| panic!("{e:?}"));
-        let key = |digest, base| keys::part_key(NAME, &m.generation, PartName { digest, base });
+        let key =
+            |digest, base| keys::part_key(NAME, &m.generation, PartName { digest, base, kept });
         let mut bases = HashMap::new();
         for base in &list.bases {
             let stored = get(store, &key(base.digest, None)).await;
             let (promised, raw) = (base.stored_digest, base.raw);
-            let raw = codec::open_part(&stored, promised, None, raw, base.digest);
+            let raw = codec::open_part(&stored, promised, None, raw, base.digest, &cipher);
             bases.insert(base.digest, raw.unwrap_or_else(|e| panic!("base: {e:?}")));
         }
         let mut sum = rows::Tally::default();
@@ -137,9 +155,10 @@ pub async fn contents(store: &dyn ObjectStore, m: &Manifest) -> BTreeMap<TableNa
             let stored = get(store, &key(part.digest, part.base)).await;
             needed.extend(part.base);
             let base = part.base.map(|digest| bases[&digest].as_slice());
-            let raw = codec::open_part(&stored, part.stored_digest, base, part.raw, part.digest);
+            let (promised, digest) = (part.stored_digest, part.digest);
+            let raw = codec::open_part(&stored, promised, base, part.raw, digest, &cipher);
             let raw = raw.unwrap_or_else(|e| panic!("part of {}: {e:?}", table.name));
-            let tally = rows::tally(m.row_format, &raw).unwrap();
+            let tally = rows::tally(m.row_format, &raw, &cipher.rows()).unwrap();
             assert_eq!((tally.rows, tally.digest), (part.rows, part.row_digest));
             sum.add(tally);
         }
@@ -155,6 +174,16 @@ async fn get(store: &dyn ObjectStore, key: &str) -> bytes::Bytes {
 
 /// The rows that the database has now, read as the manifest's rows were.
 pub async fn database_now(url: &str, m: &Manifest) -> BTreeMap<TableName, rows::Tally> {
+    database_now_with(url, m, &Keys::default()).await
+}
+
+/// As `database_now`, digested as these keys do.
+pub async fn database_now_with(
+    url: &str,
+    m: &Manifest,
+    with: &Keys,
+) -> BTreeMap<TableName, rows::Tally> {
+    let hash = with.cipher(m).unwrap_or_else(|e| panic!("{e:?}")).rows();
     let session = session(url).await;
     let settings = session_settings::statements(&m.settings, m.source.version_num);
     session.simple(&settings).await.unwrap();
@@ -172,7 +201,7 @@ pub async fn database_now(url: &str, m: &Manifest) -> BTreeMap<TableName, rows::
         while let Some(chunk) = copy.next().await.unwrap() {
             bytes.extend_from_slice(&chunk);
         }
-        all.insert(table.name.clone(), rows::tally(m.row_format, &bytes).unwrap());
+        all.insert(table.name.clone(), rows::tally(m.row_format, &bytes, &hash).unwrap());
     }
     all
 }

@@ -97,6 +97,21 @@ pub fn rows(restored: &Restored, manifest: &Manifest, seconds: f64) -> Check {
     }
 }
 
+/// That an encrypted snapshot was opened as after a disaster: its key came out of the manifest by the
+/// configured identity. Nothing that this machine keeps was asked.
+pub fn recovery_key(manifest: &Manifest) -> Option<Check> {
+    let encryption = manifest.encryption.as_ref()?;
+    let said = format!(
+        "the configured identity opened the key of generation {} out of the manifest; it is \
+         encrypted to {} recipients",
+        manifest.generation,
+        encryption.recipients.len()
+    );
+    let finding = Finding::new(Standing::Passed, said);
+    let Finding { standing, said, details } = finding;
+    Some(Check { name: "recovery key".to_owned(), standing, said, details, seconds: 0.0 })
+}
+
 /// What the checks need.
 pub struct Subject<'a> {
     pub info: &'a Conninfo,

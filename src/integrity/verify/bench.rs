@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::looking::Reading;
 use crate::error::{Attempt as _, Error, Kind, Result};
 use crate::integrity::{codec, rows};
-use crate::model::{Digest, PartName, RowDigest, RowFormat};
+use crate::model::{Digest, PartName, RowDigest};
 
 /// Buffers for the uncompressed bytes of a part and of its base.
 #[derive(Debug, Default)]
@@ -90,16 +91,22 @@ fn check_stored(task: &Task, stored: &[u8]) -> Outcome {
     })
 }
 
-fn check_raw(task: &Task, format: RowFormat, raw: &[u8]) -> Outcome {
-    let seen = Digest::of(raw);
-    if seen != task.name.digest {
-        return Err(format!(
-            "its uncompressed bytes have the SHA-256 {seen}, {} is promised",
-            task.name.digest
-        ));
-    }
+/// Undoes what is stored.
+fn undo(
+    raw: &mut Vec<u8>,
+    task: &Task,
+    (_, cipher): Reading<'_>,
+    stored: &[u8],
+    base: Option<&[u8]>,
+) -> Outcome {
+    let opened = cipher.open(stored).map_err(|e| damage(&e))?;
+    codec::decompress_into(raw, &opened, base, task.raw).map_err(|e| damage(&e))
+}
+
+fn check_raw(task: &Task, (format, cipher): Reading<'_>, raw: &[u8]) -> Outcome {
+    codec::check_raw(raw, task.name.digest, cipher).map_err(|e| damage(&e))?;
     let Some((rows, row_digest)) = task.rows else { return Ok(()) };
-    let tally = rows::tally(format, raw).map_err(|e| damage(&e))?;
+    let tally = rows::tally(format, raw, &cipher.rows()).map_err(|e| damage(&e))?;
     if tally.rows != rows {
         return Err(format!("it holds {} rows, {rows} are promised", tally.rows));
     }
@@ -112,13 +119,13 @@ fn check_raw(task: &Task, format: RowFormat, raw: &[u8]) -> Outcome {
 fn check_part(
     raw: &mut Vec<u8>,
     task: &Task,
-    format: RowFormat,
+    reading: Reading<'_>,
     stored: &[u8],
     base: Option<&[u8]>,
 ) -> Outcome {
     check_stored(task, stored)?;
-    codec::decompress_into(raw, stored, base, task.raw).map_err(|e| damage(&e))?;
-    check_raw(task, format, raw)
+    undo(raw, task, reading, stored, base)?;
+    check_raw(task, reading, raw)
 }
 
 /// What is to be looked at: `Check::Whole` undoes and counts, `Check::Footing` only wants the bytes
@@ -134,23 +141,22 @@ impl Bench {
     /// or is damaged, of its deltas only the stored bytes can be checked: what is wrong is the base.
     pub fn check(
         &mut self,
-        format: RowFormat,
+        reading: Reading<'_>,
         base: Option<(&Task, Check, &Bytes)>,
         deltas: &[(Task, Bytes)],
     ) -> (Option<Outcome>, Vec<Outcome>) {
         let Self { raw, base: base_raw } = self;
         let base = base.map(|(task, check, stored)| match (check, deltas.is_empty()) {
-            (Check::Whole, _) => check_part(base_raw, task, format, stored, None),
+            (Check::Whole, _) => check_part(base_raw, task, reading, stored, None),
             (Check::Footing, true) => Ok(()),
-            (Check::Footing, false) => check_stored(task, stored).and_then(|()| {
-                codec::decompress_into(base_raw, stored, None, task.raw).map_err(|e| damage(&e))
-            }),
+            (Check::Footing, false) => check_stored(task, stored)
+                .and_then(|()| undo(base_raw, task, reading, stored, None)),
         });
         let sound = matches!(base, Some(Ok(())));
         let outcomes = deltas
             .iter()
             .map(|(task, stored)| match sound {
-                true => check_part(raw, task, format, stored, Some(base_raw)),
+                true => check_part(raw, task, reading, stored, Some(base_raw)),
                 false => check_stored(task, stored),
             })
             .collect();

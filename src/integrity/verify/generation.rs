@@ -5,17 +5,17 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::Verdict;
 use super::inventory::Inventory;
 use super::looking::{Fault, Looker};
 use super::needs::Run;
 use super::promise::{Names, Promise};
-use super::reading::read_promise;
+use super::reading::{fault_of, read_promise};
 use super::surplus;
 use super::terms::{Checked, Terms, finding};
-use crate::error::Result;
+use super::{Depth, Verdict};
+use crate::error::{Error, Result};
 use crate::integrity::history::Place;
-use crate::model::{Digest, FindingKind, Level, SnapshotId};
+use crate::model::{Digest, Finding, FindingKind, Level, SnapshotId};
 use crate::store::keys;
 
 /// Manifests read at once.
@@ -69,7 +69,14 @@ async fn read_promises(
                 found.counts.object(bytes.len() as u64);
                 found.manifests.push((place.snapshot.clone(), Digest::of(&bytes)));
                 found.stores.push((place.snapshot.clone(), manifest.stores.clone()));
-                promises.push(Promise::of(&manifest, &mut names));
+                let mut promise = Promise::of(&manifest, &mut names);
+                if terms.depth == Depth::Content {
+                    match terms.keys.cipher(&manifest) {
+                        Ok(cipher) => promise.cipher = Some(cipher),
+                        Err(e) => found.findings.push(unopened(looker, place, &e)),
+                    }
+                }
+                promises.push(promise);
             }
             Err(fault) => {
                 understood = false;
@@ -80,6 +87,15 @@ async fn read_promises(
         }
     }
     (promises, understood)
+}
+
+/// A snapshot whose parts cannot be opened here. Their stored bytes are compared all the same.
+fn unopened(looker: &Looker, place: &Place, e: &Error) -> Finding {
+    let key = keys::manifest_key(&looker.database, &place.generation, &place.snapshot);
+    let Fault { kind, detail } = fault_of(e);
+    let hint = e.advice().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let detail = format!("what is stored can be compared, not opened: {detail}{hint}");
+    finding(looker, Some(&place.snapshot), None, &key, Fault { kind, detail })
 }
 
 /// The verdict over each snapshot, from its findings.

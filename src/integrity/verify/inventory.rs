@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 
 use super::scope::{self, Tallies};
-use crate::model::{Digest, GenerationId, PartName, SnapshotId};
+use crate::model::{Digest, GenerationId, Kept, PartName, SnapshotId};
 use crate::store::keys::{self, KeyKind};
 use crate::store::{Listed, ObjectStore, StoreError};
 
@@ -35,7 +35,7 @@ pub struct Inventory {
     /// Ordered by name.
     parts: Vec<Held>,
     pub lists: HashMap<Digest, Other>,
-    pub schemas: HashMap<SnapshotId, Other>,
+    pub schemas: HashMap<(SnapshotId, Kept), Other>,
     pub manifests: HashMap<SnapshotId, Other>,
     /// Objects that drctl does not write, up to `FOREIGN` of them.
     pub foreign: Vec<Listed>,
@@ -77,9 +77,9 @@ impl Inventory {
                 Some(KeyKind::List { digest, .. }) => {
                     self.lists.insert(digest, other);
                 }
-                Some(KeyKind::Schema { snapshot, .. }) => {
+                Some(KeyKind::Schema { snapshot, kept, .. }) => {
                     self.tallies.add(scope::of_archive(&snapshot), &listed);
-                    self.schemas.insert(snapshot, other);
+                    self.schemas.insert((snapshot, kept), other);
                 }
                 Some(KeyKind::Manifest { snapshot, .. }) => {
                     self.manifests.insert(snapshot, other);

@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use super::bench::{Benches, Check, Task};
 use super::inventory::Inventory;
 use crate::error::{Error, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::hashing;
 use crate::model::{Digest, FindingKind, PartName, RowFormat};
 use crate::store::{Class, ObjectStore, StoreError};
@@ -91,6 +92,9 @@ pub fn units(tasks: Vec<Task>, footing: impl Fn(&Digest) -> Option<Task>) -> Vec
     units
 }
 
+/// How the bytes of parts are read.
+pub type Reading<'c> = (RowFormat, &'c Cipher);
+
 /// Reads one generation's parts in one store.
 #[derive(Clone)]
 pub struct Looker {
@@ -125,12 +129,12 @@ impl Looker {
     /// Reads parts, undoes them and counts their rows.
     pub async fn content(
         &self,
-        format: RowFormat,
+        reading: Reading<'_>,
         units: Vec<Unit>,
         mut each: impl FnMut(Looked),
     ) -> Result<()> {
         let mut looks = stream::iter(units)
-            .map(async |unit| self.unit(format, unit).await)
+            .map(async |unit| self.unit(reading, unit).await)
             .buffer_unordered(self.width);
         while let Some(done) = looks.next().await {
             done?.into_iter().for_each(&mut each);
@@ -138,8 +142,8 @@ impl Looker {
         Ok(())
     }
 
-    async fn unit(&self, format: RowFormat, unit: Unit) -> Result<Vec<Looked>> {
-        let first = self.read_unit(format, &unit).await?;
+    async fn unit(&self, reading: Reading<'_>, unit: Unit) -> Result<Vec<Looked>> {
+        let first = self.read_unit(reading, &unit).await?;
         let bad = |looked: &[Looked]| {
             looked.iter().any(|l| l.fault.as_ref().is_some_and(|f| f.kind == FindingKind::Damaged))
         };
@@ -147,7 +151,7 @@ impl Looker {
             return Ok(first);
         }
         // Damage is believed when it is seen twice: bytes can also be spoilt on their way here.
-        let mut second = self.read_unit(format, &unit).await?;
+        let mut second = self.read_unit(reading, &unit).await?;
         for looked in &mut second {
             let was = first.iter().find(|l| l.task.name == looked.task.name);
             looked.wavered = looked.fault.is_none() && was.is_some_and(|l| l.fault.is_some());
@@ -159,7 +163,7 @@ impl Looker {
         self.store.get(&self.key(task.name)).await.map(|object| object.bytes).map_err(Fault::of)
     }
 
-    async fn read_unit(&self, format: RowFormat, unit: &Unit) -> Result<Vec<Looked>> {
+    async fn read_unit(&self, reading: Reading<'_>, unit: &Unit) -> Result<Vec<Looked>> {
         let mut looked = Vec::with_capacity(1 + unit.deltas.len());
         let look = |task: Task, fault: Option<Fault>, footing: bool| Looked {
             task,
@@ -184,11 +188,12 @@ impl Looker {
         }
         let (base_task, check) = base.as_ref().map(|(t, c, _)| (*t, *c)).unzip();
         let tasks: Vec<Task> = deltas.iter().map(|(task, _)| *task).collect();
+        let (format, cipher) = (reading.0, reading.1.clone());
         let (of_base, of_deltas) = self
             .benches
             .at(move |bench| {
                 let base = base.as_ref().map(|(task, check, bytes)| (task, *check, bytes));
-                bench.check(format, base, &deltas)
+                bench.check((format, &cipher), base, &deltas)
             })
             .await?;
         let damaged = |e: String| Fault::new(FindingKind::Damaged, e);

@@ -15,6 +15,7 @@ use super::scope::{self, Covered, SLICES, Slice};
 use super::tasks::{Done, base_task, tasks};
 use super::terms::{Checked, Terms, finding};
 use crate::error::Result;
+use crate::integrity::encryption::Cipher;
 use crate::integrity::lists;
 use crate::model::{
     BasePart, Digest, Event, FindingKind, PartList, PartName, RowFormat, SnapshotId,
@@ -55,8 +56,16 @@ impl BadList {
 struct Shared {
     line: TableLine,
     format: RowFormat,
+    cipher: Option<Cipher>,
     /// Snapshot (by its place among the promises) and table.
     users: Vec<(usize, Arc<str>)>,
+}
+
+impl Shared {
+    /// How deep its parts can be looked at: what cannot be opened is compared as it is stored.
+    fn depth(&self, wanted: Depth) -> Depth {
+        if self.cipher.is_some() { wanted } else { wanted.min(Depth::Checksums) }
+    }
 }
 
 /// Distinct lists, in the order in which snapshots came to need them: a base is then mostly met
@@ -70,6 +79,7 @@ fn shared(promises: &[Promise]) -> Vec<Shared> {
                 all.push(Shared {
                     line: line.clone(),
                     format: promise.row_format,
+                    cipher: promise.cipher.clone(),
                     users: Vec::new(),
                 });
                 all.len() - 1
@@ -251,9 +261,14 @@ impl<'a> Run<'a> {
         let looks: Vec<_> = stream::iter(due)
             .map(async |(promise, into)| {
                 let depth = if into { depth } else { Depth::Listing };
-                let key = keys::schema_key(&looker.database, &looker.generation, &promise.id);
+                let key = keys::schema_key(
+                    &looker.database,
+                    &looker.generation,
+                    &promise.id,
+                    promise.kept,
+                );
                 let (size, digest) = (promise.schema.stored, promise.schema.stored_digest);
-                let seen = held.get(&promise.id).map(|other| other.size);
+                let seen = held.get(&(promise.id.clone(), promise.kept)).map(|other| other.size);
                 let (checked, streamed) = match (looking::listed(seen, size), depth) {
                     (Ok(()), Depth::Checksums) => {
                         looking::checksum(store, &key, size, digest).await
@@ -347,7 +362,7 @@ impl<'a> Run<'a> {
         shared: &Shared,
         bad: &mut BadList,
     ) -> Result<()> {
-        let depth = self.terms.depth;
+        let depth = shared.depth(self.terms.depth);
         let mut wanted = Vec::new();
         let mut lowest: Option<(u64, Task)> = None;
         let mut reported = HashSet::new();
@@ -427,11 +442,12 @@ impl<'a> Run<'a> {
         let Run { terms, looker, inventory, done, faulty, found, .. } = self;
         let label = shared.users.first().map_or_else(String::new, |(_, table)| table.to_string());
         let (inventory, counts) = (&*inventory, &mut found.counts);
-        let units = (terms.depth == Depth::Content).then(|| {
+        let depth = shared.depth(terms.depth);
+        let units = (depth == Depth::Content).then(|| {
             let bases: HashMap<Digest, &BasePart> =
                 list.bases.iter().map(|base| (base.digest, base)).collect();
             looking::units(wanted.clone(), |digest| {
-                let task = base_task(bases.get(digest)?);
+                let task = base_task(bases.get(digest)?, list.kept());
                 let sound = !faulty.contains_key(&task.name);
                 (sound && looking::listed_part(inventory, &task).is_ok()).then_some(task)
             })
@@ -440,7 +456,7 @@ impl<'a> Run<'a> {
             let Looked { task, fault, footing, wavered, streamed } = looked;
             counts.streamed += u64::from(streamed);
             counts.wavered += u64::from(wavered);
-            counts.raw_bytes += if terms.depth == Depth::Content { task.raw } else { 0 };
+            counts.raw_bytes += if depth == Depth::Content { task.raw } else { 0 };
             if !footing {
                 if let Some(at) = inventory.find(&task.name) {
                     if done[at].bytes == 0 {
@@ -457,9 +473,11 @@ impl<'a> Run<'a> {
                 faulty.insert(task.name, fault);
             }
         };
-        match units {
-            Some(units) => looker.content(shared.format, units, each).await,
-            None => {
+        match (units, &shared.cipher) {
+            (Some(units), Some(cipher)) => {
+                looker.content((shared.format, cipher), units, each).await
+            }
+            _ => {
                 looker.checksums(wanted, each).await;
                 Ok(())
             }

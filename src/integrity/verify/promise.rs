@@ -3,14 +3,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::super::encryption::Cipher;
 use super::super::lists;
-use crate::model::{Manifest, RowFormat, SchemaArchive, SnapshotId};
+use crate::model::{Kept, Manifest, RowFormat, SchemaArchive, SnapshotId};
 
 /// One snapshot's promise.
 #[derive(Debug, Clone)]
 pub struct Promise {
     pub id: SnapshotId,
     pub row_format: RowFormat,
+    pub kept: Kept,
+    /// What opens its parts; none: they are not to be opened, or cannot be.
+    pub cipher: Option<Cipher>,
     pub schema: SchemaArchive,
     pub tables: Vec<TableLine>,
 }
@@ -40,6 +44,8 @@ impl Promise {
         Self {
             id: manifest.id.clone(),
             row_format: manifest.row_format,
+            kept: manifest.kept(),
+            cipher: None,
             schema: manifest.schema.clone(),
             tables: manifest
                 .tables

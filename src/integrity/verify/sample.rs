@@ -41,12 +41,16 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Digest;
+    use crate::model::{Digest, Kept};
 
     #[test]
     fn a_share_is_taken_and_another_seed_takes_others() {
         let names: Vec<PartName> = (0..10_000u32)
-            .map(|i| PartName { digest: Digest::of(&i.to_be_bytes()), base: None })
+            .map(|i| PartName {
+                digest: Digest::of(&i.to_be_bytes()),
+                base: None,
+                kept: Kept::Open,
+            })
             .collect();
         let taken = |seed| -> Vec<bool> {
             let sample = Sample { share: 0.05, seed };

@@ -49,9 +49,9 @@ pub async fn find(
         &keys::generation_prefix(database, generation),
     );
     let before = (terms.now - YOUNG).timestamp();
-    for (snapshot, held) in &inventory.schemas {
+    for ((snapshot, kept), held) in &inventory.schemas {
         if held.modified < before && !inventory.manifests.contains_key(snapshot) {
-            let key = keys::schema_key(database, generation, snapshot);
+            let key = keys::schema_key(database, generation, snapshot, *kept);
             surplus.add(&key, "its snapshot has no manifest: it was never finished");
         }
     }

@@ -14,8 +14,8 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use crate::error::{Attempt as _, Kind, Result};
 use crate::integrity::{codec, rows, seal};
 use crate::model::{
-    Digest, FORMAT, GenerationId, LargeObjects, Manifest, Part, PartList, PartName, RowDigest,
-    RowFormat, SchemaArchive, SnapshotId, Source, Table, TableName, Totals,
+    Digest, FORMAT, GenerationId, Kept, LargeObjects, Manifest, Part, PartList, PartName,
+    RowDigest, RowFormat, RowHash, SchemaArchive, SnapshotId, Source, Table, TableName, Totals,
 };
 use crate::store::{
     self, ByteStream, Condition, Listed, MemoryStore, Meta, Object, ObjectStore, Put, keys,
@@ -49,6 +49,7 @@ pub fn manifest(outline: Outline) -> Manifest {
     };
     Manifest {
         format: FORMAT,
+        encryption: None,
         id,
         project: "petforce".to_owned(),
         database,
@@ -155,7 +156,7 @@ async fn commit(
         tables,
         schema: schema.clone(),
     });
-    put(store, &keys::schema_key(DATABASE, generation, &manifest.id), schema).await?;
+    put(store, &keys::schema_key(DATABASE, generation, &manifest.id, Kept::Open), schema).await?;
     let sealed = seal::seal(&manifest, &seal::Keys::default())?;
     put(store, &keys::manifest_key(DATABASE, generation, &manifest.id), sealed).await?;
     Ok(manifest)
@@ -224,7 +225,8 @@ pub async fn fill(
             }
         }
         for (part, stored) in made {
-            put(store, &keys::part_key(DATABASE, &generation, part.name()), stored).await?;
+            put(store, &keys::part_key(DATABASE, &generation, part.name(Kept::Open)), stored)
+                .await?;
             list.parts.push(part);
         }
     }
@@ -236,7 +238,7 @@ pub async fn fill(
 }
 
 fn part(raw: &[u8], stored: Vec<u8>, base: Option<Digest>, place: usize) -> Result<(Part, Bytes)> {
-    let tally = rows::tally(RowFormat::Text, raw)?;
+    let tally = rows::tally(RowFormat::Text, raw, &RowHash::Open)?;
     let part = Part {
         digest: Digest::of(raw),
         base,
@@ -284,7 +286,7 @@ pub async fn millions(now: DateTime<Utc>, tables: u64, each: u64) -> Result<Mill
 fn listed_part(number: u64) -> Part {
     let digest = Digest::of(&number.to_be_bytes());
     let mut row_digest = RowDigest::default();
-    row_digest.add_row(&number.to_be_bytes());
+    row_digest.add_row(&RowHash::Open, &number.to_be_bytes());
     Part {
         digest,
         base: None,
@@ -302,7 +304,7 @@ impl Millions {
     /// Takes the part at this place (in the order of keys) out of the listing.
     pub fn lose(&mut self, place: usize) -> PartName {
         let (digest, _) = Arc::make_mut(&mut self.parts).remove(place);
-        PartName { digest, base: None }
+        PartName { digest, base: None, kept: Kept::Open }
     }
 
     pub fn generation(&self) -> &GenerationId {

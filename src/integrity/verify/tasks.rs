@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Depth;
 use super::bench::Task;
 use super::inventory::Inventory;
-use crate::model::{BasePart, Part, PartList};
+use crate::model::{BasePart, Kept, Part, PartList};
 
 /// How far a listed part has been checked by content or checksum, so that what many snapshots share
 /// is looked at once.
@@ -38,12 +38,14 @@ impl Done {
 
 /// The parts and bases that a list names.
 pub fn tasks(list: &PartList) -> impl Iterator<Item = Task> + '_ {
-    list.parts.iter().map(part_task).chain(list.bases.iter().map(base_task))
+    let kept = list.kept();
+    let parts = list.parts.iter().map(move |part| part_task(part, kept));
+    parts.chain(list.bases.iter().map(move |base| base_task(base, kept)))
 }
 
-fn part_task(part: &Part) -> Task {
+fn part_task(part: &Part, kept: Kept) -> Task {
     Task {
-        name: part.name(),
+        name: part.name(kept),
         stored_digest: part.stored_digest,
         stored: part.stored,
         raw: part.raw,
@@ -51,9 +53,9 @@ fn part_task(part: &Part) -> Task {
     }
 }
 
-pub fn base_task(base: &BasePart) -> Task {
+pub fn base_task(base: &BasePart, kept: Kept) -> Task {
     Task {
-        name: base.name(),
+        name: base.name(kept),
         stored_digest: base.stored_digest,
         stored: base.stored,
         raw: base.raw,

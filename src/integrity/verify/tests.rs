@@ -11,7 +11,7 @@ use super::*;
 use crate::integrity::codec;
 use crate::integrity::seal;
 use crate::integrity::specimen::World;
-use crate::model::{Digest, Silent};
+use crate::model::{Digest, Kept, RowHash, Silent};
 use crate::store::fault::{FaultyStore, Op};
 use crate::store::keys::{self, KeyKind};
 use crate::store::{Class, Condition, MemoryStore};
@@ -319,13 +319,13 @@ async fn surplus_is_what_nothing_names_once_it_is_a_day_old() {
     let world = World::new().await;
     let generation = &world.forge.generation;
     let mut extra = world.objects.clone();
-    let orphan = crate::model::PartName { digest: Digest::of(b"x"), base: None };
+    let orphan = crate::model::PartName { digest: Digest::of(b"x"), base: None, kept: Kept::Open };
     let unfinished = SnapshotId::new(world.clock.now() - chrono::TimeDelta::hours(30), 7);
     let mut wanted = BTreeSet::new();
     for key in [
         keys::part_key("petforce", generation, orphan),
         keys::list_key("petforce", generation, Digest::of(b"y")),
-        keys::schema_key("petforce", generation, &unfinished),
+        keys::schema_key("petforce", generation, &unfinished, Kept::Open),
         format!("petforce/{generation}/notes.txt"),
         "petforce/zebra.txt".to_owned(),
         "petforce/apple.txt".to_owned(),
@@ -336,7 +336,7 @@ async fn surplus_is_what_nothing_names_once_it_is_a_day_old() {
     let with_extra = World { objects: extra, ..world };
     let store = with_extra.store("east");
     // Young, so perhaps of a snapshot under way.
-    let young = crate::model::PartName { digest: Digest::of(b"z"), base: None };
+    let young = crate::model::PartName { digest: Digest::of(b"z"), base: None, kept: Kept::Open };
     put(&store, &keys::part_key("petforce", generation_of(&with_extra), young), "z").await;
     let stores: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(store)];
     for depth in DEPTHS {
@@ -448,8 +448,8 @@ async fn content_counts_rows_and_compares_their_digests() {
     let key = keys::list_key("petforce", &manifest.generation, table.list);
     let json = codec::decompress_document(&world.objects[&key], 1 << 20).unwrap();
     let mut list: crate::model::PartList = serde_json::from_slice(&json).unwrap();
-    list.parts[0].row_digest.add_row(b"never stored");
-    table.row_digest.add_row(b"never stored");
+    list.parts[0].row_digest.add_row(&RowHash::Open, b"never stored");
+    table.row_digest.add_row(&RowHash::Open, b"never stored");
     let json = serde_json::to_vec(&list).unwrap();
     let stored = codec::compress_document(&json).unwrap();
     table.list = Digest::of(&json);
@@ -463,7 +463,11 @@ async fn content_counts_rows_and_compares_their_digests() {
     let report = verify(&request(&world, &stores, Depth::Checksums)).await.unwrap();
     assert_eq!(report.findings, vec![]);
     let report = verify(&request(&world, &stores, Depth::Content)).await.unwrap();
-    let part = crate::store::keys::part_key("petforce", &manifest.generation, list.parts[0].name());
+    let part = crate::store::keys::part_key(
+        "petforce",
+        &manifest.generation,
+        list.parts[0].name(Kept::Open),
+    );
     assert!(!report.findings.is_empty());
     for finding in &report.findings {
         assert_eq!(finding.part.as_deref(), Some(part.as_str()));

@@ -138,6 +138,11 @@ impl FindGood {
             Ok((_, manifest)) => manifest,
             Err(e) => return Ok(Some(e.one_line())),
         };
+        // Older generations may be encrypted for others.
+        let cipher = match cx.world.keys.cipher(&manifest) {
+            Ok(cipher) => cipher,
+            Err(e) => return Ok(Some(e.one_line())),
+        };
         let Some(whole) = self.whole(cx, stores, shelved, &sink).await? else {
             return Ok(Some(format!("no store has it whole at depth {}", self.depth)));
         };
@@ -146,7 +151,7 @@ impl FindGood {
         // The store that was looked at first; others only for what it may refuse now.
         let mut from = vec![Arc::clone(&whole)];
         from.extend(stores.iter().filter(|s| s.name() != whole.name()).map(Arc::clone));
-        let chosen = Chosen { manifest, stores: from };
+        let chosen = Chosen { manifest, cipher, stores: from };
         let mut request = request(cx.world, &self.server, &name, chosen, self.roles, sink)?;
         request.analyze = false;
         let restored = match aside(move || async move { restore::restore(&request).await }).await {

@@ -10,6 +10,7 @@ use super::watching::{Relay, aside, watching};
 use super::{repeatable, shelf_of};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::shelf;
 use crate::model::{Manifest, Silent, Sink};
 use crate::postgres::replication::bounded;
@@ -64,6 +65,8 @@ pub struct Restore {
 /// The manifest to restore and where its objects are read from.
 pub struct Chosen {
     pub manifest: Manifest,
+    /// What opens its parts.
+    pub cipher: Cipher,
     pub stores: Vec<Arc<dyn ObjectStore>>,
 }
 
@@ -72,7 +75,7 @@ pub async fn choose(world: &World, database: &str, text: &str) -> Result<Chosen>
     let (stores, shelf) = shelf_of(world, database).await?;
     let shelved = shelf.resolve(text)?;
     let (_, manifest) = shelf::manifest(&stores, &world.keys, database, shelved).await?;
-    Ok(Chosen { manifest, stores })
+    Ok(Chosen { cipher: world.keys.cipher(&manifest)?, manifest, stores })
 }
 
 /// A restore into database `name` of `server`, which is made for it.
@@ -87,6 +90,7 @@ pub fn request(
     let config = world.config.database(&server.database)?;
     Ok(RestoreRequest {
         manifest: chosen.manifest,
+        cipher: chosen.cipher,
         stores: chosen.stores,
         target: server.conninfo()?.with_database(name),
         tables: Vec::new(),
@@ -145,7 +149,7 @@ impl Restore {
         &self,
         cx: &Context<'_>,
         name: &str,
-        manifest: &Manifest,
+        chosen: &Chosen,
     ) -> Result<Option<Proof>, Failure> {
         let limit = limits(cx).queries;
         let there = async {
@@ -162,7 +166,8 @@ impl Restore {
         }
         let info = self.server.conninfo().map_err(Failure::permanent)?.with_database(name);
         let jobs = cx.world.config.database(&self.server.database).map_or(2, |d| d.jobs);
-        let proving = restore::prove(&info, manifest, jobs, Arc::new(Silent));
+        let proving =
+            restore::prove(&info, &chosen.manifest, &chosen.cipher, jobs, Arc::new(Silent));
         let what = || format!("prove database `{name}`");
         bounded(cx.left().mul_f32(0.9), what, proving).await.map(Some).map_err(harmless)
     }
@@ -233,7 +238,7 @@ impl Action for Restore {
     async fn observe(&self, cx: &Context<'_>) -> Result<Observed, Failure> {
         let name = self.name(cx)?;
         let chosen = self.chosen(cx).await?;
-        match self.look(cx, &name, &chosen.manifest).await? {
+        match self.look(cx, &name, &chosen).await? {
             None => Ok(Observed::NotDone(format!("there is no database `{name}`"))),
             Some(Proof::Equal) => Ok(Observed::Done(self.facts(&name, &chosen.manifest).facts)),
             Some(Proof::Different(_)) => Err(self.stranger(&name, &chosen.manifest)),
@@ -244,7 +249,7 @@ impl Action for Restore {
         let name = self.name(cx)?;
         let chosen = self.chosen(cx).await?;
         let manifest = chosen.manifest.clone();
-        match self.look(cx, &name, &manifest).await? {
+        match self.look(cx, &name, &chosen).await? {
             None => {}
             Some(Proof::Equal) => {
                 let summary = format!("database `{name}` is snapshot {} already", manifest.id);

@@ -180,10 +180,12 @@ impl<'a> Passage<'a> {
     }
 
     async fn archive(&mut self, promise: &Promise, sum: &mut Sum) -> Result<Option<Obstacle>> {
-        let key = keys::schema_key(&self.request.database, self.generation, &promise.id);
+        let key =
+            keys::schema_key(&self.request.database, self.generation, &promise.id, promise.kept);
         let (size, digest) = (promise.schema.stored, promise.schema.stored_digest);
-        let here = self.here.schemas.get(&promise.id).map(|o| o.size);
-        let there = self.there.schemas.get(&promise.id).map(|o| o.size);
+        let name = (promise.id.clone(), promise.kept);
+        let here = self.here.schemas.get(&name).map(|o| o.size);
+        let there = self.there.schemas.get(&name).map(|o| o.size);
         let freight = Freight { key, size, digest, part: None };
         self.single(freight, here, there, sum).await
     }

@@ -6,8 +6,10 @@ use tempfile::TempDir;
 
 use super::plan::Scope;
 use super::source::Source;
+use super::worker;
 use crate::config::DatabaseConfig;
 use crate::error::{Attempt, Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::hashing;
 use crate::model::SchemaArchive;
 use crate::postgres::{Program, quote, run};
@@ -46,10 +48,11 @@ pub async fn dump(
     config: &DatabaseConfig,
     pg_dump: &Program,
     pg_restore: &Program,
+    cipher: &Cipher,
 ) -> Result<Archive> {
     let dir = TempDir::with_prefix("drctl-")
         .attempt(Kind::Failed, || "make a temporary folder for the schema archive".to_owned())?;
-    let file = dir.path().join("schema.dump");
+    let mut file = dir.path().join("schema.dump");
     let mut command = pg_dump.command(source.coordinator.info());
     command.args(arguments(source, config)).arg("--file").arg(&file);
     run(command).await.map_err(|e| e.during("dump the schema with pg_dump"))?;
@@ -59,6 +62,12 @@ pub async fn dump(
     let listing = run(command).await.map_err(|e| e.during("read the schema archive back"))?;
     check_contents(&String::from_utf8_lossy(&listing.stdout), source)?;
 
+    let (cipher, plain, sealed) =
+        (cipher.clone(), file.clone(), dir.path().join("schema.dump.age"));
+    let to = sealed.clone();
+    if worker::blocking(move || cipher.seal_file(&plain, &to)).await? {
+        file = sealed;
+    }
     let (stored_digest, stored) = hashing::file(&file).await?;
     let facts = SchemaArchive {
         stored_digest,

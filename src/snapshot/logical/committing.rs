@@ -14,10 +14,11 @@ use super::table::Finished;
 use super::worker::{self, Floor};
 use super::{Outcome, Request, Start};
 use crate::error::{Attempt, Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::{codec, large_objects, seal};
 use crate::model::{
-    Digest, Event, Extension, FORMAT, LargeObjects, Level, Manifest, MaterializedView, PartName,
-    Role, Sequence, StoreOutcome, Table, Totals,
+    Digest, Event, Extension, LargeObjects, Level, Manifest, MaterializedView, PartName, Role,
+    Sequence, StoreOutcome, Table, Totals,
 };
 use crate::postgres::catalog;
 use crate::snapshot::lane::{self, Lane};
@@ -35,11 +36,11 @@ pub struct Surroundings {
 }
 
 /// Reads sequences, large objects, extensions and roles on a session of its own, on the snapshot.
-pub async fn surroundings(source: &Source) -> Result<Surroundings> {
+pub async fn surroundings(source: &Source, cipher: &Cipher) -> Result<Surroundings> {
     let session = source.worker().await?;
     Ok(Surroundings {
         sequences: catalog::sequence_values(&session, &source.scope.sequences).await?,
-        large_objects: large_objects::read(&session).await?,
+        large_objects: large_objects::read(&session, cipher.rows()).await?,
         extensions: catalog::extensions(&session).await?,
         roles: catalog::roles(&session).await?,
     })
@@ -66,7 +67,7 @@ fn kept_lists(floor: &Floor) -> Kept {
 
 fn entry(floor: &Floor, kept: &Kept, index: usize) -> Result<Listed> {
     let work = &floor.tables[index];
-    let finished = work.finish();
+    let finished = work.finish(floor.cipher.kept());
     let json =
         serde_json::to_vec(&finished.list).attempt(Kind::Bug, || "write a part list".to_owned())?;
     let list = Digest::of(&json);
@@ -129,15 +130,16 @@ pub async fn commit(
     listed.sort_by(|a, b| a.table.name.cmp(&b.table.name));
     put_lists(floor, &listed).await?;
 
-    let schema_key = keys::schema_key(database, &start.generation, id);
+    let schema_key = keys::schema_key(database, &start.generation, id, start.cipher.kept());
     put_archive(&start.lanes, &schema_key, &archive).await?;
 
     let manifest = Manifest {
-        format: FORMAT,
+        format: start.cipher.kept().format(),
         id: id.clone(),
         project: request.project.clone(),
         database: database.clone(),
         generation: start.generation.clone(),
+        encryption: start.encryption.clone(),
         taken: source.window.taken,
         read,
         program: concat!("drctl ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -105,6 +105,7 @@ impl Cutter {
 mod tests {
     use super::*;
     use crate::integrity::rows::tally;
+    use crate::model::RowHash;
     use proptest::prelude::*;
 
     fn cut(format: RowFormat, bytes: &[u8], limit: u64, step: usize) -> Vec<Vec<u8>> {
@@ -145,9 +146,9 @@ mod tests {
             prop_assert_eq!(&parts, &cut(RowFormat::Binary, &binary, limit, b));
             let mut sum = crate::integrity::rows::Tally::default();
             for part in &parts {
-                sum.add(tally(RowFormat::Binary, part).unwrap());
+                sum.add(tally(RowFormat::Binary, part, &RowHash::Open).unwrap());
             }
-            prop_assert_eq!(sum, tally(RowFormat::Binary, &binary).unwrap());
+            prop_assert_eq!(sum, tally(RowFormat::Binary, &binary, &RowHash::Open).unwrap());
         }
     }
 

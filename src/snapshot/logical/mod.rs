@@ -4,6 +4,7 @@
 mod archive;
 mod committing;
 mod cutter;
+mod placing;
 pub(super) mod plan;
 mod previous;
 pub(super) mod references;
@@ -26,14 +27,16 @@ use self::source::Source;
 use self::table::TableWork;
 use self::worker::{Floor, StartAfresh};
 use super::cache::Cache;
+use super::keyring::{self, Keyring};
 use super::lane::Lane;
 use super::opening::{self, Course, Opened};
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Kind, Result};
+use crate::integrity::encryption::Cipher;
 use crate::integrity::seal::Keys;
 use crate::model::{
-    Digest, Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId, StoreOutcome,
-    TableName,
+    Digest, Encryption, Event, GenerationId, LeftOut, Level, Manifest, Sink, SnapshotId,
+    StoreOutcome, TableName,
 };
 use crate::postgres::{Conninfo, Program, Tool, catalog, check_pooling};
 use crate::store::ObjectStore;
@@ -116,31 +119,37 @@ fn mark(request: &Request) -> opening::Mark {
 struct Start {
     id: SnapshotId,
     generation: GenerationId,
+    cipher: Cipher,
+    encryption: Option<Encryption>,
     lanes: Vec<Arc<Lane>>,
     previous: Option<(Manifest, Arc<dyn ObjectStore>)>,
 }
 
-fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Start {
+async fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Result<(Start, Course)> {
+    let config = &request.config;
+    let cache = config.cache_dir.clone().map(Cache::new);
+    let keyring =
+        Keyring::gather(request.keys.access(), cache.as_ref(), &config.name, &opened).await;
     let newest = opening::newest_id(&opened, request.now, &*request.sink);
     let id = SnapshotId::after(newest, request.now, request.random);
     let begun = || {
         let newest = opened.iter().filter_map(|o| o.newest_generation.as_ref()).max();
         GenerationId::after(newest, request.now, request.random)
     };
-    let every =
-        chrono::TimeDelta::from_std(request.config.full_every).unwrap_or(chrono::TimeDelta::MAX);
-    let course = opening::course(&opened, full, every, request.config.row_format, request.now);
-    let (generation, fresh, from) = match course {
+    let every = chrono::TimeDelta::from_std(config.full_every).unwrap_or(chrono::TimeDelta::MAX);
+    let course = opening::course(&opened, full, every, config.row_format, &keyring, request.now);
+    let (generation, fresh, from) = match &course {
         Course::GoOn { from } => {
-            let newest = opened[from].newest.as_ref().ok().and_then(Option::as_ref);
+            let newest = opened[*from].newest.as_ref().ok().and_then(Option::as_ref);
             let generation = newest.map(|m| m.generation.clone());
             // `course` chose the store because it has a newest snapshot.
             let generation = generation.unwrap_or_else(begun);
-            (generation, false, Some(from))
+            (generation, false, Some(*from))
         }
-        Course::TakeUp { generation } => (generation, false, None),
+        Course::TakeUp { generation } => (generation.clone(), false, None),
         Course::Begin { .. } => (begun(), true, None),
     };
+    let (cipher, encryption) = if fresh { keyring.begin()? } else { keyring.take(&generation)? };
     let mut previous = None;
     let lanes = opened
         .into_iter()
@@ -167,7 +176,7 @@ fn start(request: &Request, opened: Vec<Opened>, full: bool) -> Start {
             Arc::new(lane)
         })
         .collect();
-    Start { id, generation, lanes, previous }
+    Ok((Start { id, generation, cipher, encryption, lanes, previous }, course))
 }
 
 /// Table entries of the previous snapshot by name.
@@ -189,7 +198,7 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
         opening::open(&request.stores, &request.keys, &config.name, Some(mark(request)), &**sink),
         open_source(request),
     );
-    let start = start(request, opened, full);
+    let (start, course) = start(request, opened, full).await?;
     sink.emit(Event::Started {
         command: "snapshot".to_owned(),
         database: config.name.clone(),
@@ -199,18 +208,28 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
     if start.lanes.iter().all(|l| l.is_lost()) {
         return Err(worker::all_lost(&start.lanes));
     }
+    if let Course::Begin { reason } = course
+        && keyring::is_of_keys(reason)
+    {
+        sink.notice(Level::Warning, format!("a new generation begins, all is read: {reason}"));
+    }
     let (session, server) = opened_source?;
     let major = server.version_num / 10_000;
     let pg_dump = Program::find(Tool::PgDump, config.pg_bin.as_deref(), major).await?;
     let pg_restore = Program::find(Tool::PgRestore, config.pg_bin.as_deref(), major).await?;
 
     let before = ranges_before(&start);
-    let source = source::begin(session, server, config, &before).await?;
+    let mut source = source::begin(session, server, config, &before).await?;
+    cover(&mut source, &start.cipher);
     // Told as each generation begins, and not every hour.
     if start.previous.is_none() {
         source.scope.broken.iter().for_each(|line| sink.notice(Level::Warning, line.clone()));
     }
     let floor = Arc::new(floor(request, &start, &source));
+    // Before the first part: what is stored under a key that nobody has is of no use to the next run.
+    let (cache, cipher, encryption) = (floor.cache.as_ref(), &start.cipher, &start.encryption);
+    let name = &config.name;
+    keyring::keep(cache, name, &start.generation, cipher, encryption.as_ref(), &**sink).await;
     let mut sessions = Vec::with_capacity(config.jobs);
     for _ in 0..config.jobs.min(floor.queue.len().max(1)) {
         sessions.push(source.worker().await?);
@@ -231,8 +250,8 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
     let everything = async {
         tokio::try_join!(
             work,
-            archive::dump(&source, config, &pg_dump, &pg_restore),
-            committing::surroundings(&source),
+            archive::dump(&source, config, &pg_dump, &pg_restore, &start.cipher),
+            committing::surroundings(&source, &start.cipher),
         )
     };
     let ((), archive, surroundings) = tokio::select! {
@@ -247,6 +266,13 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
         cache.keep_only(&config.name, start.generation.as_str()).await;
     }
     committing::commit(request, &start, &source, &floor, gathered).await
+}
+
+/// A table's definition digest covers default values of its columns, which may be guessed.
+fn cover(source: &mut Source, cipher: &Cipher) {
+    for plan in &mut source.plans {
+        plan.columns.definition = cipher.cover(plan.columns.definition);
+    }
 }
 
 async fn join_workers(handles: Vec<tokio::task::JoinHandle<Result<()>>>) -> Result<()> {
@@ -299,6 +325,8 @@ fn floor(request: &Request, start: &Start, source: &Source) -> Floor {
     Floor {
         database: config.name.clone(),
         generation: start.generation.clone(),
+        cipher: start.cipher.clone(),
+        placed: std::sync::Mutex::default(),
         tables,
         queue,
         next: AtomicUsize::new(0),
@@ -343,13 +371,12 @@ pub async fn dry_run(request: &Request) -> Result<Preview> {
         opening::open(&request.stores, &request.keys, &config.name, None, &*request.sink),
         open_source(request),
     );
-    let every = chrono::TimeDelta::from_std(config.full_every).unwrap_or(chrono::TimeDelta::MAX);
-    let course = opening::course(&opened, request.full, every, config.row_format, request.now);
-    let start = start(request, opened, request.full);
+    let (start, course) = start(request, opened, request.full).await?;
     let (session, server) = opened_source?;
     Program::find(Tool::PgDump, config.pg_bin.as_deref(), server.version_num / 10_000).await?;
     let before = ranges_before(&start);
-    let source = source::begin(session, server, config, &before).await?;
+    let mut source = source::begin(session, server, config, &before).await?;
+    cover(&mut source, &start.cipher);
     let then = entries(start.previous.as_ref().map(|(m, _)| m));
     Ok(Preview {
         generation: match course {

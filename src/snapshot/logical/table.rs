@@ -10,7 +10,7 @@ use super::Ranges;
 use super::plan::TablePlan;
 use super::previous::Previous;
 use super::sealing::Slot;
-use crate::model::{BasePart, FORMAT, Part, PartList, RowDigest, Table};
+use crate::model::{BasePart, Kept, Part, PartList, RowDigest, Table};
 
 /// One table of the snapshot under way.
 pub struct TableWork {
@@ -152,7 +152,7 @@ impl TableWork {
     }
 
     /// The list and the sums, once nothing is under way.
-    pub fn finish(&self) -> Finished {
+    pub fn finish(&self, kept: Kept) -> Finished {
         let parts: Vec<Part> =
             std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner))
                 .into_values()
@@ -176,7 +176,7 @@ impl TableWork {
             raw_bytes: parts.iter().map(|p| p.raw).sum(),
             stored_bytes: parts.iter().map(|p| p.stored).sum::<u64>() + extra,
             list: PartList {
-                format: FORMAT,
+                format: kept.format(),
                 range_blocks: self.plan.range_blocks,
                 blocks: self.plan.blocks,
                 bases,

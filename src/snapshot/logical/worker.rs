@@ -1,28 +1,28 @@
 //! Workers: each holds one session on the snapshot and takes range after range until none is left.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::cutter::Cutter;
+use super::placing::{Piece, Placements};
 use super::previous::Previous;
-use super::sealing::{self, Sealed, Slot};
+use super::sealing::{self, Slot};
 use super::table::TableWork;
 use crate::error::{Attempt, Error, Kind, Result};
-use crate::integrity::{codec, history};
-use crate::model::{
-    BasePart, Digest, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink,
-};
+use crate::integrity::encryption::Cipher;
+use crate::integrity::history;
+use crate::model::{Digest, Event, GenerationId, Level, Manifest, Part, PartName, RowFormat, Sink};
 use crate::postgres::copy::{Selection, block_range};
 use crate::postgres::{Session, quote, sqlstate};
 use crate::snapshot::cache::Cache;
 use crate::snapshot::lane::{Lane, PutError};
-use crate::store::{ObjectStore, keys};
+use crate::store::ObjectStore;
 
 /// Bytes of compressed parts that may wait for their stores, for each job.
 const UPLOAD_BUDGET: usize = 12 << 20;
@@ -31,6 +31,9 @@ const UPLOAD_BUDGET: usize = 12 << 20;
 pub struct Floor {
     pub database: String,
     pub generation: GenerationId,
+    pub cipher: Cipher,
+    /// What this run has stored of an encrypted generation, by the digest of what is inside.
+    pub placed: Mutex<Placements>,
     pub tables: Vec<Arc<TableWork>>,
     /// `(table, from, to)`, the largest tables first.
     pub queue: Vec<(usize, u64, u64)>,
@@ -254,10 +257,11 @@ impl Floor {
         table: &Arc<TableWork>,
         slot: Slot,
         raw: Vec<u8>,
-        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<()> {
         let raw_len = raw.len() as u64;
-        let (digest, raw) = blocking(move || Ok((Digest::of(&raw), raw))).await?;
+        let cipher = self.cipher.clone();
+        let (digest, raw) = blocking(move || Ok((cipher.digest(&raw), raw))).await?;
         let previous = table.previous.get();
         if let Some(part) = previous.and_then(|p| p.with_digest(digest)) {
             let base = previous.and_then(|p| p.base_of(part)).cloned();
@@ -267,79 +271,27 @@ impl Floor {
             self.end(table);
             return Ok(());
         }
-        let (format, level) = (self.row_format, self.level);
         let base = previous.and_then(|p| p.base_for(slot));
         if let Some(base) = base.as_ref().filter(|b| b.digest == digest) {
             // The rows are again what they were when the base was stored.
-            let tally = blocking(move || sealing::measure(format, &raw)).await?;
+            let (format, cipher) = (self.row_format, self.cipher.clone());
+            let tally = blocking(move || sealing::measure(format, &raw, &cipher)).await?;
             table.record(slot, sealing::as_base(base, tally, slot), None);
             self.progress(table, tally.rows, raw_len);
             drop(permit);
             self.end(table);
             return Ok(());
         }
-        let base = match base {
-            Some(base) => self.fetch_base(&base).await.map(|raw| (base, raw)),
-            None => None,
-        };
-        let (sealed, base) = blocking(move || {
-            let tally = sealing::measure(format, &raw)?;
-            let with = base.as_ref().map(|(base, raw)| (base, raw.as_slice()));
-            let sealed = sealing::compress(&raw, digest, tally, slot, with, level)?;
-            Ok((sealed, base.map(|(base, _)| base)))
-        })
-        .await?;
-        let base = base.filter(|b| sealed.part.base == Some(b.digest));
-        // The uncompressed bytes are gone; what waits now is counted by its compressed size.
-        let kib =
-            u32::try_from(sealed.part.stored >> 10).unwrap_or(u32::MAX).clamp(1, self.upload_kib);
-        let upload = Arc::clone(&self.uploads).acquire_many_owned(kib).await.ok();
-        drop(permit);
-        self.store(&sealed).await?;
-        drop(upload);
-        table.count_new(sealed.part.stored);
-        let rows = sealed.part.rows;
-        table.record(slot, sealed.part, base);
+        let piece = Piece { slot, digest, raw: raw.into(), base, permit };
+        let (placed, new) = self.place(piece).await?;
+        if new {
+            table.count_new(placed.part.stored);
+        }
+        let rows = placed.part.rows;
+        table.record(slot, placed.part, placed.base);
         self.progress(table, rows, raw_len);
         self.end(table);
         Ok(())
-    }
-
-    /// Puts a sealed part into every store that is still there.
-    async fn store(&self, sealed: &Sealed) -> Result<()> {
-        let key = keys::part_key(&self.database, &self.generation, sealed.part.name());
-        if let Some(cache) = &self.cache
-            && sealed.part.base.is_none()
-        {
-            cache.put(&key, &sealed.stored).await;
-        }
-        put_everywhere(&self.lanes, &key, &sealed.stored, sealed.part.stored_digest).await
-    }
-
-    /// The uncompressed bytes of a base, or `None`: then the part is stored plain.
-    async fn fetch_base(&self, base: &BasePart) -> Option<Vec<u8>> {
-        let name = PartName { digest: base.digest, base: None };
-        let key = keys::part_key(&self.database, &self.generation, name);
-        let open = |stored: Bytes, base: BasePart| {
-            blocking(move || codec::open_stored(&stored, base.stored_digest, None, base.raw))
-        };
-        if let Some(cache) = &self.cache
-            && let Some(stored) = cache.get(&key).await
-            && let Ok(raw) = open(stored, base.clone()).await
-        {
-            return Some(raw);
-        }
-        for lane in self.lanes.iter().filter(|l| !l.is_lost()) {
-            if let Ok(object) = lane.store.get(&key).await
-                && let Ok(raw) = open(object.bytes.clone(), base.clone()).await
-            {
-                if let Some(cache) = &self.cache {
-                    cache.put(&key, &object.bytes).await;
-                }
-                return Some(raw);
-            }
-        }
-        None
     }
 
     fn progress(&self, table: &TableWork, rows: u64, bytes: u64) {
@@ -426,8 +378,9 @@ fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Resu
 
 /// The parts and bases of a finished list, each name once.
 pub fn names(list: &crate::model::PartList) -> Vec<(PartName, u64, Digest)> {
-    let parts = list.parts.iter().map(|p: &Part| (p.name(), p.stored, p.stored_digest));
-    let bases = list.bases.iter().map(|b| (b.name(), b.stored, b.stored_digest));
+    let kept = list.kept();
+    let parts = list.parts.iter().map(|p: &Part| (p.name(kept), p.stored, p.stored_digest));
+    let bases = list.bases.iter().map(|b| (b.name(kept), b.stored, b.stored_digest));
     let mut all: Vec<_> = parts.chain(bases).collect();
     all.sort_by_key(|(name, ..)| *name);
     all.dedup_by_key(|(name, ..)| *name);

@@ -13,7 +13,7 @@ use crate::integrity::history::{Place, Which};
 use crate::integrity::specimen::{Clock, Forge, contents, rows};
 use crate::integrity::verified::Verdict;
 use crate::integrity::verify::{self, Sample, VerifyRequest};
-use crate::model::{Manifest, Silent};
+use crate::model::{Kept, Manifest, Silent};
 use crate::store::MemoryStore;
 use crate::store::fault::FaultyStore;
 use crate::store::keys;
@@ -170,7 +170,8 @@ async fn damage_found_in_the_newest_keeps_the_last_good_one() {
     attic.verify(Which::All).await;
     for day in &attic.days[1..] {
         for manifest in day {
-            let key = keys::schema_key("petforce", &manifest.generation, &manifest.id);
+            let key =
+                keys::schema_key("petforce", &manifest.generation, &manifest.id, manifest.kept());
             attic.store.overwrite(&key, "PGDMP broken");
         }
     }
@@ -189,7 +190,11 @@ async fn what_changed_since_the_plan_is_spared() {
     let planned = plan(&request).await.unwrap();
     assert_eq!(planned.stores[0].plan.remove.len(), 2);
     let generation = &attic.days[0][0].generation;
-    let part = crate::model::PartName { digest: crate::model::Digest::of(b"new"), base: None };
+    let part = crate::model::PartName {
+        digest: crate::model::Digest::of(b"new"),
+        base: None,
+        kept: Kept::Open,
+    };
     attic.store.overwrite(&keys::part_key("petforce", generation, part), "new");
     let report = apply(&request, &planned, &held).await.unwrap();
     assert_eq!(report.removed.len(), 1);
@@ -270,7 +275,7 @@ proptest! {
             let mut good = None;
             for (i, manifest) in attic.days.iter().flatten().enumerate() {
                 if broken[i] == 0 {
-                    let key = keys::schema_key("petforce", &manifest.generation, &manifest.id);
+                    let key = keys::schema_key("petforce", &manifest.generation, &manifest.id, manifest.kept());
                     attic.store.overwrite(&key, "");
                 }
             }

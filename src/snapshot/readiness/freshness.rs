@@ -71,7 +71,7 @@ mod tests {
 
     fn visit(taken: Option<i64>) -> Visit {
         let taken = taken.map(|minutes| (at(minutes), format!("s{minutes}")));
-        let newest = vec![Newest { database: "petforce".to_owned(), taken }];
+        let newest = vec![Newest { database: "petforce".to_owned(), taken, encryption: None }];
         Visit { newest, free_bytes: None }
     }
 

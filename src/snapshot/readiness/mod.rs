@@ -5,6 +5,7 @@ mod freshness;
 mod notes;
 mod place;
 mod reading;
+mod secrecy;
 mod server;
 
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub severity: Severity,
-    /// `config`, `database petforce`, `store west` or `machine`.
+    /// `config`, `encryption`, `database petforce`, `store west` or `machine`.
     pub subject: String,
     pub what: String,
     /// The next move; none where all is well.
@@ -104,6 +105,11 @@ pub async fn check(request: &Request<'_>) -> Vec<Finding> {
     let (looks, visits) = tokio::join!(looks, visits);
 
     let mut found = configuration(request, &databases);
+    let mut secrecy = Notes::new("encryption".to_owned(), request.limit);
+    let newest = visits.iter().flat_map(|(_, visit)| &visit.newest);
+    let usable: Vec<&DatabaseConfig> = databases.iter().flatten().copied().collect();
+    secrecy::check(request, &usable, newest, &mut secrecy);
+    found.extend(secrecy.into_findings());
     let mut facts = Vec::new();
     for ((name, (mut notes, look)), config) in request.databases.iter().zip(looks).zip(&databases) {
         if let Ok(config) = config {
@@ -161,7 +167,8 @@ fn configuration(request: &Request<'_>, databases: &[Result<&DatabaseConfig>]) -
         .filter(|u| !u.table.starts_with("database.") && !u.table.starts_with("store."));
     for u in elsewhere {
         let hint = "give the value in drctl's environment or file before it is needed";
-        match u.table.starts_with("target.") {
+        // A snapshot needs neither a place to restore to nor what opens it.
+        match u.table.starts_with("target.") || u.table == "encryption" {
             true => notes.warning(&*u.reason, hint),
             false => notes.critical(&*u.reason, hint),
         }

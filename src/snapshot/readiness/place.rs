@@ -10,7 +10,7 @@ use super::{Notes, Request};
 use crate::error::Error;
 use crate::integrity::history;
 use crate::integrity::seal::Keys;
-use crate::model::Digest;
+use crate::model::{Digest, Encryption, GenerationId};
 use crate::store::{Condition, Etag, ObjectStore, Put, keys, marker};
 
 /// A clock off by more than this is worth a word.
@@ -32,6 +32,8 @@ pub(super) struct Visit {
 pub(super) struct Newest {
     pub database: String,
     pub taken: Option<(DateTime<Utc>, String)>,
+    /// Its generation and what it says of the key, where it is encrypted.
+    pub encryption: Option<(GenerationId, Encryption)>,
 }
 
 pub(super) async fn check(
@@ -106,8 +108,9 @@ async fn newest(
             format!("run `drctl verify {database} --snapshot {}`", place.snapshot),
         );
     }
-    let taken = newest.map(|m| (m.taken, m.id.to_string()));
-    Some(Newest { database: database.to_owned(), taken })
+    let taken = newest.as_ref().map(|m| (m.taken, m.id.to_string()));
+    let encryption = newest.and_then(|m| Some((m.generation, m.encryption?)));
+    Some(Newest { database: database.to_owned(), taken, encryption })
 }
 
 /// Objects that are written to see what the store makes of them.

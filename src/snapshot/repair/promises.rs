@@ -89,7 +89,7 @@ impl Promises {
         };
         let schema = &manifest.schema;
         note(
-            keys::schema_key(database, generation, &manifest.id),
+            keys::schema_key(database, generation, &manifest.id, manifest.kept()),
             schema.stored,
             schema.stored_digest,
         );

@@ -211,7 +211,7 @@ async fn what_is_sent_is_what_s3_compatible_stores_understand() {
     let store = connect(&config).await;
     let generation = "g20261122T134512Z-3f9a1c".parse().unwrap();
     let digest = Digest::of(b"rows");
-    let name = drctl::model::PartName { digest, base: None };
+    let name = drctl::model::PartName { digest, base: None, kept: drctl::model::Kept::Open };
     let part = keys::part_key("petforce", &generation, name);
     rude.next([]);
     // moto does not know the lock of a bucket without one, so only the request counts.

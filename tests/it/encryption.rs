@@ -37,7 +37,7 @@ SELECT lo_from_bytea(0, 'Xanthippe at large');
 const NEEDLE: &[u8] = b"Xanthippe";
 
 fn memory(names: &[&str]) -> Vec<Arc<dyn ObjectStore>> {
-    names.iter().map(|n| Arc::new(MemoryStore::new(*n)) as Arc<dyn ObjectStore>).collect()
+    names.iter().map(|n| Arc::new(MemoryStore::new(n)) as Arc<dyn ObjectStore>).collect()
 }
 
 /// Keys of objects in which the needle can be seen by whoever has zstd.

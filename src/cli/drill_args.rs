@@ -11,7 +11,7 @@ Examples:
   drctl drill restore                             the newest snapshot, on a server of drctl's own
   drctl drill restore petforce --snapshot random  any snapshot of the last 30 days
   drctl drill restore --into staging              on the server of [target.staging]
-  drctl drill restore --into rds                  on an RDS instance, as [drill.rds.rds] describes it
+  drctl drill restore --into rds                  on an RDS instance, made as [drill.rds.rds] says
   drctl drill failover                            the runbook, in the regions of [drill.failover]
   drctl drill failover --lab                      in the lab that `scripts/lab up` started
   drctl drill list

@@ -130,8 +130,8 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
 fn of_the_future(manifest: &[u8]) -> Vec<u8> {
     let text = String::from_utf8(manifest.to_vec()).unwrap();
     let (body, _) = text.trim_end().rsplit_once('\n').unwrap();
-    let body = format!("{}\n", body.replacen("\"format\": 1,", "\"format\": 2,", 1));
-    assert!(body.contains("\"format\": 2,"), "{}", &body[..100]);
+    let body = format!("{}\n", body.replacen("\"format\": 1,", "\"format\": 9,", 1));
+    assert!(body.contains("\"format\": 9,"), "{}", &body[..100]);
     let digest = Digest::of(body.as_bytes());
     format!("{body}\"seal\":{{\"digest\":\"{digest}\"}}}}\n").into_bytes()
 }
@@ -256,9 +256,9 @@ fn manifests(scene: &Scene) {
     while_spoilt(scene, &key, Some(&of_the_future(&bytes)), || {
         let found = scene.found("listing", 4, &key);
         assert_eq!(kinds(&found), ["unreadable"]);
-        assert!(found[0]["detail"].as_str().unwrap().contains("format 2"), "{}", found[0]);
+        assert!(found[0]["detail"].as_str().unwrap().contains("format 9"), "{}", found[0]);
         state("unverified");
-        scene.does_not_restore(&scene.second, 4, "it is of format 2");
+        scene.does_not_restore(&scene.second, 4, "it is of format 9");
     });
     while_spoilt(scene, &key, None, || {
         let result = scene.home.json(&["verify", "--snapshot", "all"], 3);
@@ -327,16 +327,16 @@ fn snapshots_go_on(scene: &Scene) {
 fn a_marker_of_the_future(scene: &Scene) {
     let marker = scene.east().get("drctl.json");
     let text = String::from_utf8(marker).unwrap();
-    let later = text.replacen("\"format\":1", "\"format\":2", 1).replacen(
+    let later = text.replacen("\"format\":1", "\"format\":9", 1).replacen(
         "\"format\": 1",
-        "\"format\": 2",
+        "\"format\": 9",
         1,
     );
     assert_ne!(text, later);
     while_spoilt(scene, "drctl.json", Some(later.as_bytes()), || {
         let before = scene.east().keys();
         let ran = scene.home.run(&["snapshot", "petforce"], 6);
-        assert!(ran.stderr.contains("format 2"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("format 9"), "{}", ran.stderr);
         let parts =
             |keys: Vec<String>| keys.into_iter().filter(|k| k.starts_with("petforce/")).count();
         assert_eq!(

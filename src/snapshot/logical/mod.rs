@@ -191,6 +191,9 @@ fn ranges_before(start: &Start) -> HashMap<TableName, (u32, u64)> {
     tables.iter().map(|t| (t.name.clone(), (t.relfilenode, t.range_blocks))).collect()
 }
 
+/// How long the end of a session may take to be heard of.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(500);
+
 async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
     let sink = &request.sink;
     let config = &request.config;
@@ -254,11 +257,19 @@ async fn attempt(request: &Request, full: bool) -> Result<Outcome> {
             committing::surroundings(&source, &start.cipher),
         )
     };
+    let unlocked =
+        |why: Error| why.during("hold the snapshot's locks").hint("run the snapshot again");
     let ((), archive, surroundings) = tokio::select! {
-        done = everything => done?,
-        why = source.coordinator.closed() => {
-            return Err(why.during("hold the snapshot's locks").hint("run the snapshot again"));
-        }
+        done = everything => match done {
+            Ok(done) => done,
+            // pg_dump only says that the snapshot is gone; why it is, the lost session tells.
+            Err(e) if e.kind() == Kind::Program => {
+                let lost = tokio::time::timeout(MOMENT, source.coordinator.closed()).await;
+                return Err(lost.map_or(e, unlocked));
+            }
+            Err(e) => return Err(e),
+        },
+        why = source.coordinator.closed() => return Err(unlocked(why)),
     };
     source.still_locked().await?;
     let gathered = Gathered { archive, surroundings, read: Utc::now() };

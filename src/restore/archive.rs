@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::complaints::{self, Complaint};
 use super::contents::{Contents, Stage};
+use super::messages;
 use super::objects::Objects;
 use super::request::Skipped;
 use super::script::{self, Named};
@@ -125,7 +126,7 @@ impl Archive {
         command.arg(&self.file);
         let ended = Running::start(command)?.ended().await?;
 
-        let (errors, warnings) = complaints::read(&ended.stderr);
+        let (errors, warnings) = messages::read(&ended.stderr);
         let mut skipped = Vec::new();
         let mut harmful = Vec::new();
         for error in errors {

@@ -1,4 +1,4 @@
-//! What pg_restore says on stderr: which of its errors are harmless here, and why.
+//! Which of the errors that pg_restore tells of are harmless here, and why.
 
 use super::archive::Run;
 use super::references;
@@ -30,42 +30,6 @@ impl Complaint {
             None => line,
         }
     }
-}
-
-/// Splits stderr into errors and warnings.
-pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
-    let (mut errors, mut warnings) = (Vec::<Complaint>::new(), Vec::new());
-    let mut in_error = false;
-    for line in stderr.lines() {
-        let Some(said) = line.strip_prefix("pg_restore: ") else {
-            match errors.last_mut().filter(|_| in_error) {
-                Some(last) => {
-                    last.more.push_str(line);
-                    last.more.push('\n');
-                }
-                // Not from pg_restore: the loader, the C library, a wrapper.
-                None => errors.push(Complaint { message: line.to_owned(), more: String::new() }),
-            }
-            continue;
-        };
-        in_error = false;
-        if let Some(message) = said.strip_prefix("error: ") {
-            let message = message.trim_start_matches("could not execute query: ").to_owned();
-            errors.push(Complaint { message, more: String::new() });
-            in_error = true;
-        } else if let Some(message) = said.strip_prefix("warning: ") {
-            if !message.starts_with("errors ignored on restore") {
-                warnings.push(message.to_owned());
-            }
-        } else if let (Some(more), Some(last)) = (said.strip_prefix("detail: "), errors.last_mut())
-        {
-            last.more.push_str(more);
-            last.more.push('\n');
-            in_error = true;
-        }
-    }
-    errors.retain(|e| !e.message.trim().is_empty());
-    (errors, warnings)
 }
 
 /// Why an error does no harm; `None`: it does. Anything unknown does.
@@ -170,6 +134,7 @@ fn object_schema(statement: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::restore::contents::Stage;
+    use crate::restore::messages::read;
 
     const STDERR: &str = "\
 pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"
@@ -222,13 +187,5 @@ pg_restore: warning: errors ignored on restore: 4
         );
         assert_eq!(verdicts(None, &["lab"]), [true, true, false, false, false, true, false]);
         assert_eq!(errors[6].attempt(), "CREATE TABLE app.pets (");
-    }
-
-    #[test]
-    fn a_library_that_cannot_be_loaded_is_an_error() {
-        let (errors, _) = read("pg_restore: symbol lookup failed\n");
-        assert!(errors.is_empty());
-        let (errors, _) = read("ld.so: libpq.so.5: cannot open shared object file\n");
-        assert_eq!(errors.len(), 1);
     }
 }

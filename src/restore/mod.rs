@@ -9,6 +9,7 @@ mod complaints;
 mod contents;
 mod finishing;
 mod load;
+mod messages;
 mod objects;
 mod owners;
 mod phases;

@@ -39,23 +39,27 @@ pub struct Children {
 }
 
 impl Children {
-    fn start(&self, unit: &Unit) -> std::io::Result<Group> {
+    async fn start(&self, unit: &Unit) -> std::io::Result<Group> {
         let mut command = Command::new(&self.program);
         let config = self.config.iter().flat_map(|path| [OsString::from("--config"), path.into()]);
         command.args(config).arg("--json").args(unit.command());
         command.env(ENDS_WITH_STDIN, "1");
         // The write end stays in `Group`.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let group = Group::start(&mut command)?;
-        group.gives_way(NICE);
-        Ok(group)
+        // Whoever starts a process waits for it to become another program; the runner must not.
+        let start = move || {
+            let group = Group::start(&mut command)?;
+            group.gives_way(NICE);
+            Ok(group)
+        };
+        tokio::task::spawn_blocking(start).await?
     }
 }
 
 #[async_trait]
 impl Work for Children {
     async fn run(&self, unit: &Unit, mut stop: watch::Receiver<bool>) -> Ended {
-        let mut group = match self.start(unit) {
+        let mut group = match self.start(unit).await {
             Ok(group) => group,
             Err(e) => return failed(format!("start {}: {e}", self.program.display())),
         };

@@ -31,7 +31,10 @@ fn one_operator_at_a_time_and_any_of_them_may_die() {
         }
         assert!(killed < 30, "no resume comes to an end");
     };
-    assert_eq!(code, LEFT);
+    // One that was killed between the run's end and its own leaves nothing to resume.
+    assert!(code == LEFT || code == 2, "exit code {code}");
+    let run = json(&world, &[&["runs", "show", "latest"]], 0);
+    assert_eq!(run["ending"], "succeeded_with_failures", "{run}");
     serves_west(&world, &writer, "app");
     lost_only_the_newest(&world, &writer);
     // Nothing happened twice: it was promoted once.

@@ -25,11 +25,16 @@ pub async fn run(cli: &Cli, args: &Alerts) -> Result<Done> {
         Some(AlertAct::Test(args)) => test(&app, args, now).await,
         Some(AlertAct::Ack(args)) => {
             let (alerting, who) = asked(&app, args).await?;
-            Ok(acted(args, "taken on", alerting.acknowledge(&args.key, &who, now).await?))
+            Ok(acted(
+                &args.key,
+                &args.key,
+                "taken on",
+                alerting.acknowledge(&args.key, &who, now).await?,
+            ))
         }
         Some(AlertAct::Resolve(args)) => {
             let (alerting, who) = asked(&app, args).await?;
-            Ok(acted(args, "over", alerting.resolve(&args.key, &who, now).await?))
+            Ok(acted(&args.key, &args.key, "over", alerting.resolve(&args.key, &who, now).await?))
         }
     }
 }
@@ -105,8 +110,9 @@ fn listed(open: &[Entry], now: DateTime<Utc>) -> Done {
     Done::with(code, text, json!({ "alerts": alerts }))
 }
 
-fn acted(args: &AlertNamed, what: &str, told: Told) -> Done {
-    let mut text = format!("{} is {what}", args.key);
+/// What came of an act of an operator's on an alert: who was told, and who could not be.
+pub(super) fn acted(subject: &str, key: &str, what: &str, told: Told) -> Done {
+    let mut text = format!("{subject} is {what}");
     let names: Vec<&str> = told.told.iter().map(|(_, channel)| channel.as_str()).collect();
     if !names.is_empty() {
         text.push_str(&format!("; told {}", names.join(", ")));
@@ -131,7 +137,7 @@ fn acted(args: &AlertNamed, what: &str, told: Told) -> Done {
         .iter()
         .map(|(_, channel, why)| json!({ "channel": channel, "why": why }))
         .collect();
-    Done::with(code, text, json!({ "key": args.key, "told": names, "untold": untold }))
+    Done::with(code, text, json!({ "key": key, "told": names, "untold": untold }))
 }
 
 async fn test(app: &App, args: &AlertTest, now: DateTime<Utc>) -> Result<Done> {

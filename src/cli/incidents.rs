@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::alerts;
 use super::args::Cli;
 use super::render::{Done, plural, span};
 use super::wrapping::{hung, wrapped};
 use crate::app::{self, App};
 use crate::config::nearest;
 use crate::error::{Error, Kind, Result};
+use crate::providers::notify::Told;
 use crate::web::intake::{self, Incident, Prepared};
 
 /// Show what alerts from outside have opened and what is prepared for it, or end it by hand
@@ -66,24 +68,13 @@ pub async fn run(cli: &Cli, args: &Incidents) -> Result<Done> {
             // Closed by another in between is closed as well.
             intake::close(&*control, &args.id, &why, now).await?;
             let alerting = app.alerting(who.clone()).await?;
-            let told = alerting.resolve(&format!("incident/{}", args.id), &who, now).await;
-            let mut text = format!("incident {} is closed", args.id);
-            let names: Vec<String> = match told {
-                Ok(told) => told.told.into_iter().map(|(_, channel)| channel).collect(),
+            let key = format!("incident/{}", args.id);
+            let told = match alerting.resolve(&key, &who, now).await {
                 // Nobody was told of it, so nobody needs to be told that it is over.
-                Err(e) if e.kind() == Kind::Usage => Vec::new(),
-                Err(e) => {
-                    let why = format!("NOT TOLD to the channels: {}", e.one_line());
-                    text.push('\n');
-                    text.push_str(hung("  ", &why, 80).trim_end());
-                    Vec::new()
-                }
+                Err(e) if e.kind() == Kind::Usage => Told::default(),
+                told => told?,
             };
-            if !names.is_empty() {
-                text.push_str(&format!("; told {}", names.join(", ")));
-            }
-            text.push('\n');
-            Ok(Done::with(0, text, json!({ "incident": args.id, "told": names })))
+            Ok(alerts::acted(&format!("incident {}", args.id), &key, "closed", told))
         }
     }
 }

@@ -46,9 +46,10 @@ fn head(line: &str) -> Option<(Head, &str)> {
     (head.named || rest.starts_with(QUERY)).then_some((head, rest))
 }
 
-/// What is said before an error, without a label: where in the archive it is.
-fn tells_where(text: &str) -> bool {
-    text.starts_with("while ") || text.starts_with("from TOC entry ")
+/// What is said besides: where in the archive an error is, without a label, and at the end how many
+/// entries had errors, which were told one by one.
+fn is_aside(text: &str) -> bool {
+    ["while ", "from TOC entry ", "errors ignored on restore"].iter().any(|b| text.starts_with(b))
 }
 
 /// Splits stderr into errors and warnings.
@@ -72,14 +73,13 @@ pub fn read(stderr: &str) -> (Vec<Complaint>, Vec<String>) {
         };
         in_error = false;
         labels += head.errors;
-        if text.starts_with("errors ignored on restore") {
-            // How many entries of the archive had errors, which were told one by one.
-        } else if text.starts_with(QUERY) || (head.errors > 0 && !tells_where(text)) {
+        let aside = is_aside(text);
+        if text.starts_with(QUERY) || (head.errors > 0 && !aside) {
             let message = text.trim_start_matches(QUERY).to_owned();
             errors.push(Complaint { message, more: String::new() });
             begun += 1;
             in_error = true;
-        } else if head.warning {
+        } else if head.warning && !aside {
             warnings.push(text.to_owned());
         } else if let (true, Some(last)) = (head.detail, errors.last_mut()) {
             last.more.push_str(text);

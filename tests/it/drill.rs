@@ -3,19 +3,32 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::home::Home;
 use crate::lab::{Postgres, Version, free_port, shared_pg15, shared_pg16, shared_pg18, unique};
 
-const DATA: &str = "
+pub const DATA: &str = "
 CREATE TABLE pets (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
 INSERT INTO pets (name) SELECT 'pet ' || i FROM generate_series(1, 3000) i;
 CREATE TABLE visits (id int PRIMARY KEY, pet int REFERENCES pets);
 INSERT INTO visits SELECT i, i FROM generate_series(1, 3000) i;
 ";
+
+/// Runs a command and kills it after so many lines of its output.
+pub fn killed_after(command: &mut Command, nth: usize) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..nth {
+        if lines.next().is_none() {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
 
 /// A home whose database is on `server`, with drills in a folder of its own.
 fn home(server: &Postgres, more: &str) -> (Home, String) {
@@ -273,15 +286,7 @@ fn what_a_killed_drill_left_is_gone_after_the_next_one() {
         let whole = home.run(&args, 0).events().len();
         // Spread over the events of a whole drill; a kill after the last one finds it ended.
         for nth in (1..whole).step_by((whole / 5).max(1)) {
-            let mut child = home.command(&args).stdout(Stdio::piped()).spawn().unwrap();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            for _ in 0..nth {
-                if lines.next().is_none() {
-                    break;
-                }
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
+            killed_after(&mut home.command(&args), nth);
             let next = home.run(&args, 0);
             assert_eq!(left_in(home.folder.path()), Vec::<String>::new(), "{into}, event {nth}");
             assert_eq!(databases(&staged), "", "{into}, event {nth}: {}", next.stdout);

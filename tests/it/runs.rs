@@ -295,7 +295,7 @@ fn a_signal_pauses_and_an_abort_undoes_in_reverse() {
     let home = home(&slow);
     let mut run = quiet(home.command(&BEGIN));
     until(&home, "fence");
-    let pid = Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap();
+    let pid = Pid::from_child(&run);
     kill_process(pid, Signal::INT).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(1));
     assert_eq!(effects(&home), ["freeze", "fence", "scale"], "what was under way is waited for");

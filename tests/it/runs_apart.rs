@@ -60,7 +60,7 @@ fn a_run_is_taken_from_a_silent_operator_who_then_stops() {
     let home = home(&slow);
     let mut first = quiet(home.command(&BEGIN));
     until(&home, "fence");
-    let pid = Pid::from_raw(i32::try_from(first.id()).unwrap()).unwrap();
+    let pid = Pid::from_child(&first);
     kill_process(pid, Signal::STOP).unwrap();
 
     home.run(&["resume", "latest", "--as", "bob"], 5);

@@ -33,8 +33,8 @@ fn a_failover_begins_when_the_regions_name_is_typed() {
     assert_eq!(counted(&home), once());
 }
 
-#[test]
-fn ctrl_c_asks_and_does_what_is_answered() {
+/// A failover in which Ctrl-C was typed while a step is under way.
+fn interrupted() -> (Home, Terminal) {
     let slow = failover("").replace("sleep 0.03; echo scale", "sleep 3; echo scale");
     let home = home(&slow);
     let mut terminal = at(&home, &FAILOVER);
@@ -42,6 +42,12 @@ fn ctrl_c_asks_and_does_what_is_answered() {
     terminal.types("us-west-2\n");
     crate::runs::until(&home, "fence");
     terminal.interrupts();
+    (home, terminal)
+}
+
+#[test]
+fn ctrl_c_asks_and_does_what_is_answered() {
+    let (home, mut terminal) = interrupted();
     terminal.until("[p]ause after what is under way, [a]bort and undo, or [g]o on?");
     terminal.types("g\n");
     // It goes on, and asks again.
@@ -59,13 +65,7 @@ fn ctrl_c_asks_and_does_what_is_answered() {
 
 #[test]
 fn an_abort_by_ctrl_c_undoes_what_was_done() {
-    let slow = failover("").replace("sleep 0.03; echo scale", "sleep 3; echo scale");
-    let home = home(&slow);
-    let mut terminal = at(&home, &FAILOVER);
-    terminal.until("becomes active: ");
-    terminal.types("us-west-2\n");
-    crate::runs::until(&home, "fence");
-    terminal.interrupts();
+    let (home, mut terminal) = interrupted();
     terminal.until("[a]bort and undo");
     terminal.types("a\n");
     let (_, text) = terminal.ends();

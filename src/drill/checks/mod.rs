@@ -107,9 +107,13 @@ pub fn recovery_key(manifest: &Manifest) -> Option<Check> {
         manifest.generation,
         encryption.recipients.len()
     );
-    let finding = Finding::new(Standing::Passed, said);
-    let Finding { standing, said, details } = finding;
-    Some(Check { name: "recovery key".to_owned(), standing, said, details, seconds: 0.0 })
+    Some(Check {
+        name: "recovery key".to_owned(),
+        standing: Standing::Passed,
+        said,
+        details: Vec::new(),
+        seconds: 0.0,
+    })
 }
 
 /// What the checks need.

@@ -1,22 +1,15 @@
 //! Restore drills into an RDS instance that is made for them, by the built binary: it is deleted however
 //! the drill ends, and nothing is deleted that is not a drill's.
 
-use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::front::{Fault, Front};
+use crate::drill::{DATA, killed_after};
 use crate::home::Home;
 use crate::lab::{Lot, Rds, Version, WEST, shared_pg15, unique};
-
-const DATA: &str = "
-CREATE TABLE pets (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
-INSERT INTO pets (name) SELECT 'pet ' || i FROM generate_series(1, 3000) i;
-CREATE TABLE visits (id int PRIMARY KEY, pet int REFERENCES pets);
-INSERT INTO visits SELECT i, i FROM generate_series(1, 3000) i;
-";
 
 /// A database with a snapshot, an RDS, and a door before it.
 struct Scene {
@@ -72,15 +65,7 @@ impl Scene {
     /// Kills a drill at its `nth` event.
     fn kill_at(&self, nth: usize) {
         let args = ["drill", "restore", "--json", "--into", "rds"];
-        let mut child = self.home.command(&args).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        for _ in 0..nth {
-            if lines.next().is_none() {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed_after(&mut self.home.command(&args), nth);
     }
 }
 

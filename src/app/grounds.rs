@@ -1,12 +1,16 @@
 //! Where drills restore to: what the configuration says, put together with who makes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::App;
-use crate::drill::{Ground, Grounds, Lender};
+use chrono::Utc;
+
+use super::{App, random};
+use crate::drill::{self, Ground, Grounds, Inquiry, Lender};
 use crate::error::Result;
 use crate::postgres::Conninfo;
 use crate::providers::aws::{Clients, RdsLender};
+use crate::snapshot::readiness::Finding;
 
 /// The name by which drctl's own server is asked for.
 const EMBEDDED: &str = "embedded";
@@ -42,6 +46,18 @@ impl App {
         let all = [EMBEDDED].into_iter().chain(targets);
         let all: Vec<&str> = all.chain(self.config.drill.rds.keys().map(String::as_str)).collect();
         format!("--into takes {}; add a [target.NAME] or a [drill.rds.NAME]", all.join(", "))
+    }
+
+    /// How it stands with the servers that drills have made. No step takes longer than `limit`.
+    pub async fn drill_findings(&self, limit: Duration) -> Result<Vec<Finding>> {
+        let inquiry = Inquiry {
+            project: &self.config.project,
+            limit,
+            timeout: self.config.drill.timeout,
+            now: Utc::now(),
+            random: random()?,
+        };
+        Ok(drill::ready(&self.grounds(), &inquiry).await)
     }
 
     pub(super) fn grounds(&self) -> Grounds {

@@ -29,7 +29,10 @@ pub async fn run(cli: &Cli, args: &Doctor) -> Result<Done> {
         None => app.config.database_names().map(str::to_owned).collect(),
     };
     let request = app.readiness_request(databases, args.timeout).await?;
-    let mut findings = readiness::check(&request).await;
+    let (findings, of_drills) =
+        tokio::join!(readiness::check(&request), app.drill_findings(args.timeout));
+    let mut findings = findings;
+    findings.extend(of_drills?);
     findings.extend(routes(&app));
     let critical = findings.iter().any(|f| f.severity == Severity::Critical);
     let code = if critical { Kind::Failed.exit_code() } else { 0 };

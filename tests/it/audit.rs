@@ -213,6 +213,29 @@ fn damage_is_mended_from_the_other_store_after_it_was_shown() {
     home.json(&["verify", "--snapshot", "all", "--depth", "content"], 0);
 }
 
+/// Where objects are locked, what is mended is a version on top of the damaged one, which stays.
+#[test]
+fn damage_is_mended_in_buckets_whose_objects_are_locked() {
+    let home = home_with_rows("locked", |url| {
+        let east = Vault::locked_bucket(shared_moto_east());
+        let west = Vault::locked_bucket(shared_moto_west());
+        Home::with(east, west, url, "part_size = \"1MiB\"")
+    });
+    let keys = home.east.keys_with("/parts/");
+    let (spoilt, lost) = (&keys[0], &keys[1]);
+    let good = home.east.get(spoilt);
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    home.east.put(spoilt, &bad);
+    // A marker: the object itself is locked.
+    home.west.delete(lost);
+    let mended = home.json(&["repair", "petforce", "--yes"], 0);
+    assert_eq!(mended["databases"][0]["report"]["mended"].as_array().unwrap().len(), 2, "{mended}");
+    assert_eq!(home.east.get(spoilt), good);
+    assert_eq!(home.west.get(lost), home.east.get(lost));
+    home.json(&["verify", "--snapshot", "all", "--depth", "content"], 0);
+}
+
 #[test]
 fn an_audit_with_a_budget_goes_on_where_the_last_one_ended() {
     let home = home_with_rows("budget", |url| Home::local(url, "part_size = \"1MiB\""));

@@ -1,4 +1,5 @@
-//! What lies in docs/deploy: it is well-formed, it deploys, and the commands in it exist.
+//! What lies in docs/deploy and docs/examples: it is well-formed, it deploys, and the commands in it
+//! exist.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,10 +8,14 @@ use serde_json::Value;
 
 use crate::lab::{self, Moto, shared_moto_west, tool, unique};
 
-fn deploy(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/deploy").join(name);
+fn docs(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     assert!(path.exists(), "no {}", path.display());
     path
+}
+
+fn deploy(name: &str) -> PathBuf {
+    docs("deploy").join(name)
 }
 
 /// A program of the Python environment that moto is in.
@@ -172,13 +177,58 @@ fn the_commands_of_the_manifests_are_commands_of_drctl() {
     }
     assert!(found.len() >= 8, "{found:?}");
     for args in &found {
-        let parsed = drctl::cli::command()
-            .try_get_matches_from(std::iter::once("drctl".to_owned()).chain(args.iter().cloned()));
-        assert!(parsed.is_ok(), "drctl {}: {}", args.join(" "), parsed.unwrap_err());
+        is_understood(args);
     }
     let text = std::fs::read_to_string(deploy("ecs/schedule.json")).unwrap();
     let schedule: Value = serde_json::from_str(&text).unwrap();
     assert!(schedule["Target"]["EcsParameters"]["TaskDefinitionArn"].is_string());
+}
+
+#[track_caller]
+fn is_understood(args: &[String]) {
+    let words = std::iter::once("drctl".to_owned()).chain(args.iter().cloned());
+    let parsed = drctl::cli::command().try_get_matches_from(words);
+    assert!(parsed.is_ok(), "drctl {}: {}", args.join(" "), parsed.unwrap_err());
+}
+
+const WORKFLOWS: [&str; 2] = ["examples/audit.github.yml", "examples/drill.github.yml"];
+const CRON_JOBS: [&str; 2] = ["examples/audit.cronjob.yaml", "examples/drill.cronjob.yaml"];
+
+#[test]
+fn the_example_workflows_are_what_github_takes() {
+    let mut check = beside_moto("check-jsonschema");
+    check.args(["--builtin-schema", "vendor.github-workflows"]).args(WORKFLOWS.map(docs));
+    let checked = lab::run(&mut check);
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+}
+
+#[test]
+fn the_published_schemas_are_schemas() {
+    let mut check = beside_moto("check-jsonschema");
+    check.arg("--check-metaschema").args(["audit.schema.json", "report.schema.json"].map(docs));
+    let checked = lab::run(&mut check);
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+}
+
+#[test]
+fn the_commands_of_the_examples_are_commands_of_drctl() {
+    for name in WORKFLOWS.iter().chain(&CRON_JOBS) {
+        let mut found = Vec::new();
+        for document in yaml(&docs(name)) {
+            arguments(&document, &mut found);
+        }
+        // Those that a shell runs; what the shell computes becomes a number.
+        found.retain(|args| args[0] != "sh" && !args[0].contains(' '));
+        let text = std::fs::read_to_string(docs(name)).unwrap();
+        for line in text.lines().map(|l| l.replace("$((JOB_COMPLETION_INDEX + 1))", "1")) {
+            let line = line.trim_start().trim_start_matches("- ").trim_start_matches("run: ");
+            if let Some(args) = line.trim_start_matches("exec ").strip_prefix("drctl ") {
+                found.push(args.split_whitespace().map(str::to_owned).collect());
+            }
+        }
+        assert!(!found.is_empty(), "{name}");
+        found.iter().for_each(|args| is_understood(args));
+    }
 }
 
 #[test]

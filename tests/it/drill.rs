@@ -127,6 +127,35 @@ fn a_drill_restores_proves_reports_and_leaves_nothing() {
     assert_eq!(left_in(home.folder.path()), Vec::<String>::new());
 }
 
+/// Whoever may write to the stores and has no key that is trusted cannot make a drill up.
+#[test]
+fn reports_are_signed_and_one_by_a_stranger_is_refused() {
+    let (home, url) = home(shared_pg15(), "");
+    let signing_with = |name: &str| {
+        let key = home.folder.join(name);
+        home.json(&["keys", "generate", "--out", name], 0);
+        let table = format!(
+            "[signing]\nkey = \"file:{0}\"\ntrusted_keys = [\"file:{0}.pub\"]\n{1}",
+            key.display(),
+            drill_table(&home)
+        );
+        home.write(&url, &table);
+        home.json(&["snapshot", "petforce", "--full"], 0);
+        let drill = home.json(&["drill", "restore"], 0)["drill"].clone();
+        drill["id"].as_str().unwrap().to_owned()
+    };
+    let theirs = signing_with("strange.key");
+    let ours = signing_with("sign.key");
+    let report = home.east.get(&format!("drills/{ours}/report.json"));
+    let report = String::from_utf8(report).unwrap();
+    assert!(report.lines().last().unwrap().contains("\"signature\""), "{report}");
+    home.run(&["drill", "report", &ours, "--out", "out"], 0);
+    let refused = home.json(&["drill", "show", &theirs], 3);
+    assert!(refused["error"].as_str().unwrap().contains("sign"), "{refused}");
+    let listed = home.run(&["drill", "list"], 4).stdout;
+    assert!(listed.contains("none of the trusted keys signed it"), "{listed}");
+}
+
 #[test]
 fn what_is_damaged_unsigned_too_old_or_too_large_fails_and_leaves_nothing() {
     let server = shared_pg15();

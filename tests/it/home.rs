@@ -15,13 +15,20 @@ pub enum Vault {
         moto: &'static Moto,
         bucket: String,
         endpoint: String,
+        /// Its objects are locked for a day (`object_lock`).
+        locked: bool,
     },
 }
 
 impl Vault {
     pub fn bucket(moto: &'static Moto) -> Self {
         let endpoint = moto.endpoint();
-        Self::Bucket { moto, bucket: moto.fresh_bucket("vault"), endpoint }
+        Self::Bucket { moto, bucket: moto.fresh_bucket("vault"), endpoint, locked: false }
+    }
+
+    pub fn locked_bucket(moto: &'static Moto) -> Self {
+        let bucket = moto.fresh_locked_bucket("vault");
+        Self::Bucket { moto, bucket, endpoint: moto.endpoint(), locked: true }
     }
 
     pub fn url(&self) -> String {
@@ -34,8 +41,9 @@ impl Vault {
     fn config(&self) -> String {
         let more = match self {
             Self::Dir(_) => String::new(),
-            Self::Bucket { endpoint, .. } => {
-                format!("endpoint = \"{endpoint}\"\npath_style = true\n")
+            Self::Bucket { endpoint, locked, .. } => {
+                let lock = if *locked { "object_lock = \"1d\"\n" } else { "" };
+                format!("endpoint = \"{endpoint}\"\npath_style = true\n{lock}")
             }
         };
         format!("url = \"{}\"\npatience = \"2s\"\n{more}", self.url())

@@ -66,6 +66,10 @@ impl Moto {
     }
 
     pub fn create_bucket(&self, name: &str) {
+        self.create_bucket_with(name, &[]);
+    }
+
+    fn create_bucket_with(&self, name: &str, headers: &[(&str, &str)]) {
         let body = match self.region.as_str() {
             // The one region that must not be named (CreateBucket, LocationConstraint).
             "us-east-1" => String::new(),
@@ -74,7 +78,7 @@ impl Moto {
                  </CreateBucketConfiguration>"
             ),
         };
-        self.s3_ok("PUT", &format!("/{name}"), body.as_bytes());
+        self.s3_with("PUT", &format!("/{name}"), headers, body.as_bytes());
     }
 
     /// Lets everybody read one object, as health checkers must.
@@ -90,6 +94,13 @@ impl Moto {
     pub fn fresh_bucket(&self, prefix: &str) -> String {
         let name = super::unique(prefix).replace('_', "-");
         self.create_bucket(&name);
+        name
+    }
+
+    /// A bucket that keeps every version of an object, and lets objects be locked.
+    pub fn fresh_locked_bucket(&self, prefix: &str) -> String {
+        let name = super::unique(prefix).replace('_', "-");
+        self.create_bucket_with(&name, &[("x-amz-bucket-object-lock-enabled", "true")]);
         name
     }
 
@@ -155,13 +166,18 @@ impl Moto {
     }
 
     fn s3_ok(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        self.s3_with(method, path, &[], body)
+    }
+
+    fn s3_with(&self, method: &str, path: &str, more: &[(&str, &str)], body: &[u8]) -> Response {
         // moto reads the region from here, and checks no signature.
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential=test/20200101/{}/s3/aws4_request, \
              SignedHeaders=host, Signature=0",
             self.region
         );
-        let headers = [("Authorization", authorization.as_str())];
+        let mut headers = vec![("Authorization", authorization.as_str())];
+        headers.extend_from_slice(more);
         let response = request(self.port, method, path, &headers, body)
             .unwrap_or_else(|e| panic!("{method} {path} at moto {}: {e}", self.region));
         assert!(

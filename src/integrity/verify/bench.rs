@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::looking::Reading;
+use super::proven::Proven;
 use crate::error::{Attempt as _, Error, Kind, Result};
 use crate::integrity::{codec, rows};
 use crate::model::{Digest, PartName, RowDigest};
@@ -23,14 +24,17 @@ pub struct Bench {
 pub struct Benches {
     free: Mutex<Vec<Bench>>,
     permits: Arc<Semaphore>,
+    /// None where there is one store only, in which nothing is met twice.
+    pub proven: Option<Arc<Proven>>,
 }
 
 impl Benches {
-    pub fn new(jobs: usize) -> Arc<Self> {
+    pub fn new(jobs: usize, stores: usize) -> Arc<Self> {
         let jobs = jobs.max(1);
         Arc::new(Self {
             free: Mutex::new((0..jobs).map(|_| Bench::default()).collect()),
             permits: Arc::new(Semaphore::new(jobs)),
+            proven: (stores > 1).then(Arc::default),
         })
     }
 
@@ -116,16 +120,21 @@ fn check_raw(task: &Task, (format, cipher): Reading<'_>, raw: &[u8]) -> Outcome 
     Ok(())
 }
 
-fn check_part(
+/// Checks what its stored bytes are inside; they are the promised ones.
+fn check_inside(
     raw: &mut Vec<u8>,
     task: &Task,
     reading: Reading<'_>,
     stored: &[u8],
     base: Option<&[u8]>,
+    proven: Option<&Proven>,
 ) -> Outcome {
-    check_stored(task, stored)?;
     undo(raw, task, reading, stored, base)?;
-    check_raw(task, reading, raw)
+    check_raw(task, reading, raw)?;
+    if let Some(proven) = proven {
+        proven.note(task, reading.0);
+    }
+    Ok(())
 }
 
 /// What is to be looked at: `Check::Whole` undoes and counts, `Check::Footing` only wants the bytes
@@ -144,22 +153,32 @@ impl Bench {
         reading: Reading<'_>,
         base: Option<(&Task, Check, &Bytes)>,
         deltas: &[(Task, Bytes)],
+        proven: Option<&Proven>,
     ) -> (Option<Outcome>, Vec<Outcome>) {
         let Self { raw, base: base_raw } = self;
-        let base = base.map(|(task, check, stored)| match (check, deltas.is_empty()) {
-            (Check::Whole, _) => check_part(base_raw, task, reading, stored, None),
-            (Check::Footing, true) => Ok(()),
-            (Check::Footing, false) => check_stored(task, stored)
-                .and_then(|()| undo(base_raw, task, reading, stored, None)),
+        let known = |task: &Task| proven.is_some_and(|proven| proven.holds(task, reading.0));
+        let whole = deltas.iter().map(|(task, stored)| (task, stored, check_stored(task, stored)));
+        let whole: Vec<_> = whole.collect();
+        // Its bytes are wanted only by deltas that are not known yet.
+        let wanted = whole.iter().any(|(task, _, same)| same.is_ok() && !known(task));
+        let base = base.map(|(task, check, stored)| match check {
+            Check::Footing if deltas.is_empty() => Ok(()),
+            _ => check_stored(task, stored).and_then(|()| match check {
+                Check::Whole if !known(task) => {
+                    check_inside(base_raw, task, reading, stored, None, proven)
+                }
+                _ if wanted => undo(base_raw, task, reading, stored, None),
+                _ => Ok(()),
+            }),
         });
         let sound = matches!(base, Some(Ok(())));
-        let outcomes = deltas
-            .iter()
-            .map(|(task, stored)| match sound {
-                true => check_part(raw, task, reading, stored, Some(base_raw)),
-                false => check_stored(task, stored),
-            })
-            .collect();
+        let outcomes = whole.into_iter().map(|(task, stored, same)| match same {
+            Ok(()) if sound && !known(task) => {
+                check_inside(raw, task, reading, stored, Some(base_raw), proven)
+            }
+            same => same,
+        });
+        let outcomes = outcomes.collect();
         (base, outcomes)
     }
 }

@@ -8,6 +8,7 @@ mod inventory;
 mod looking;
 mod needs;
 mod promise;
+mod proven;
 mod reading;
 mod sample;
 pub mod scope;
@@ -90,7 +91,8 @@ pub struct VerifyReport {
     pub checked_bytes: u64,
     /// Those that the store's listing shows unchanged since their checksums were last compared.
     pub vouched_objects: u64,
-    /// Uncompressed bytes that were gone through at depth `content`.
+    /// Uncompressed bytes that were gone through at depth `content`, or that are the same as those of
+    /// another store that were.
     pub raw_bytes: u64,
     pub findings: Vec<Finding>,
     /// By store, oldest snapshot first.
@@ -202,7 +204,7 @@ pub async fn verify_within(request: &VerifyRequest, scope: Scope) -> Result<Veri
         now: request.now,
         sink: Arc::clone(&request.sink),
     };
-    let benches = Benches::new(request.jobs);
+    let benches = Benches::new(request.jobs, sites.len());
     let checks = join_all(sites.iter().map(|site| check_site(request, &terms, &benches, site)));
     let mut by_store: Vec<SiteChecked> = checks.await.into_iter().collect::<Result<_>>()?;
     let absent = elsewhere::absent(&request.database, &sites, &by_store).await;

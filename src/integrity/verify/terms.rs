@@ -30,7 +30,7 @@ pub struct Counts {
     pub checked: u64,
     /// Their stored bytes.
     pub bytes: u64,
-    /// Uncompressed bytes that were gone through.
+    /// Uncompressed bytes that were gone through, or are the same as those of another store.
     pub raw_bytes: u64,
     /// Objects that were not asked for, since the listing shows them as they were when compared.
     pub vouched: u64,

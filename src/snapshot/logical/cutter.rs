@@ -28,9 +28,7 @@ impl Cutter {
 
     /// Takes bytes; gives each part that they complete, seldom more than one.
     pub fn push(&mut self, chunk: &Bytes) -> Result<Vec<Vec<u8>>> {
-        if self.buffer.is_empty() {
-            self.buffer.reserve_exact(self.expected.max(chunk.len()));
-        }
+        self.make_room(chunk.len());
         self.buffer.extend_from_slice(chunk);
         if self.buffer.len() < self.limit {
             return Ok(Vec::new());
@@ -50,6 +48,18 @@ impl Cutter {
             parts.push(part);
         }
         Ok(parts)
+    }
+
+    /// Never twice what is needed, as a vector does by itself: rows may be large, and parts many.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.buffer.len() + more;
+        if needed > self.buffer.capacity() {
+            let room = match self.buffer.is_empty() {
+                true => self.expected,
+                false => (self.buffer.capacity() * 2).min(self.limit),
+            };
+            self.buffer.reserve_exact(room.max(needed) - self.buffer.len());
+        }
     }
 
     /// The end of the first row that ends at or behind the limit, if it is here.

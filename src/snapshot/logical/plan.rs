@@ -19,6 +19,16 @@ pub struct TablePlan {
     pub blocks: u64,
 }
 
+impl TablePlan {
+    /// About how many bytes the rows of the heap blocks `[from, to)` take, by what a block and the
+    /// TOAST table hold on average.
+    pub fn expected_bytes(&self, from: u64, to: u64) -> u64 {
+        let blocks = to.min(self.blocks).saturating_sub(from);
+        let all = self.relation.bytes.saturating_add(self.relation.toast_bytes);
+        (all / self.blocks.max(1)).saturating_mul(blocks)
+    }
+}
+
 /// Which relations are taken, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {

@@ -153,7 +153,7 @@ impl Floor {
             format: self.row_format,
         };
         let mut copy = session.copy_out(&selection.copy_out(), &table.label()).await?;
-        let expected = self.part_size.min((table.plan.blocks - from.min(table.plan.blocks)) * 8192);
+        let expected = table.plan.expected_bytes(from, to);
         let mut cutter = Cutter::new(self.row_format, self.part_size * 2, expected);
         let mut index = 0;
         while let Some(chunk) = copy.next().await? {

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::integrity::seal::Keys;
 use crate::store::ObjectStore;
 
-pub use notes::Notes;
+pub use notes::{Notes, Stopped};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,7 +38,8 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub severity: Severity,
-    /// `config`, `encryption`, `database petforce`, `store west` or `machine`.
+    /// `config`, `encryption`, `database petforce`, `store west`, `machine`, `alerts` or
+    /// `drill.rds.scratch`.
     pub subject: String,
     pub what: String,
     /// The next move; none where all is well.

@@ -119,10 +119,28 @@ fn an_instance_is_made_as_its_template_is_and_deleted_after_the_drill() {
     let id = kept["id"].as_str().unwrap();
     let tags = scene.rds.made.tags(&there[0].0);
     let tag = |key: &str| tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    let doctor = || scene.home.run(&["doctor"], 0).stdout;
+    let told = doctor();
+    assert!(told.contains("drill.rds.rds\n  warning   RDS instance `drctl-drill-d"), "{told}");
+    assert!(
+        told.contains("is there and paid for, for ")
+            && told.contains(&format!("drctl drill clear {id}")),
+        "{told}"
+    );
+    assert!(told.contains("an instance of PostgreSQL 15 is described for us-west-2"), "{told}");
     assert_eq!((tag("drctl:drill"), tag("drctl:project")), (Some(id), Some("petforce")));
     assert!(tag("drctl:began").is_some() && tag("drctl:keep").is_some(), "{tags:?}");
     scene.home.run(&["drill", "clear", id], 0);
     scene.nothing_is_left();
+    let told = doctor();
+    assert!(told.contains("ok        no drill has an instance in us-west-2"), "{told}");
+
+    // A template that is not there is told before a drill needs it.
+    let file = scene.home.folder.path().join("drctl.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("petforce-us-west-2\"", "petforce-gone\"")).unwrap();
+    let told = doctor();
+    assert!(told.contains("warning   look at the template `petforce-gone` in us-west-2"), "{told}");
 }
 
 /// The master of an instance is no superuser, so it must become a member of owners to make them that.

@@ -25,7 +25,7 @@ use crate::snapshot::lane::{Lane, PutError};
 use crate::store::ObjectStore;
 
 /// Bytes of compressed parts that may wait for their stores, for each job.
-const UPLOAD_BUDGET: usize = 12 << 20;
+const UPLOAD_BUDGET: usize = 8 << 20;
 
 /// What every worker shares.
 pub struct Floor {
@@ -154,7 +154,7 @@ impl Floor {
         };
         let mut copy = session.copy_out(&selection.copy_out(), &table.label()).await?;
         let expected = table.plan.expected_bytes(from, to);
-        let mut cutter = Cutter::new(self.row_format, self.part_size * 2, expected);
+        let mut cutter = Cutter::new(self.row_format, self.part_size / 2 * 3, expected);
         let mut index = 0;
         while let Some(chunk) = copy.next().await? {
             for raw in cutter.push(&chunk)? {

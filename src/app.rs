@@ -3,6 +3,7 @@
 
 pub mod child;
 mod drill;
+mod ending;
 mod failover_drill;
 mod findings;
 mod grounds;
@@ -30,7 +31,7 @@ use crate::integrity::audit::{AuditRequest, Subject};
 use crate::integrity::encryption::{Access, Recovery};
 use crate::integrity::seal::Keys;
 use crate::integrity::verify::{Depth, Sample};
-use crate::model::{AuditId, Sink};
+use crate::model::{AuditId, Level, Sink};
 use crate::postgres::Conninfo;
 use crate::providers::World;
 use crate::report::audit::Auditor;
@@ -361,6 +362,15 @@ pub fn holder(purpose: impl Into<String>) -> Holder {
 pub fn operator() -> String {
     let Holder { user, host, .. } = holder("");
     format!("{user} on {host}")
+}
+
+/// Gives a lease back, so that others need not wait until it runs out.
+async fn give_back(lease: Option<Arc<Lease>>, sink: &dyn Sink) {
+    if let Some(lease) = lease.and_then(Arc::into_inner)
+        && let Err(e) = lease.release().await
+    {
+        sink.notice(Level::Warning, e.one_line());
+    }
 }
 
 /// A random number for ids.

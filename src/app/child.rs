@@ -165,6 +165,16 @@ fn summary(line: &Value, code: i32) -> String {
         let found = if findings > 0 { format!(", {findings} findings") } else { String::new() };
         return format!("{verdict}{}{found}", checked.unwrap_or_default());
     }
+    let drill = &line["drill"];
+    if let (Some(id), Some(outcome)) = (drill["id"].as_str(), drill["outcome"].as_str()) {
+        return format!("drill {id} {outcome}: {}", drill["said"].as_str().unwrap_or("?"));
+    }
+    let report = &line["report"];
+    if let (Some(id), Some(standing)) = (report["audit"].as_str(), report["standing"].as_str()) {
+        let findings = report["findings"].as_array().map_or(0, Vec::len) as u64
+            + report["more_findings"].as_u64().unwrap_or(0);
+        return format!("audit {id} {standing}, {findings} findings");
+    }
     match code {
         0 => "done".to_owned(),
         code => format!("exit code {code}"),
@@ -190,6 +200,12 @@ mod tests {
         );
         let verify = json!({"verdict": "damaged", "checked_objects": 9, "findings": [1, 2]});
         assert_eq!(summary(&verify, 3), "damaged, 9 objects checked, 2 findings");
+        let drill = json!({ "drill": { "id": "d1", "outcome": "failed", "said": "too late" } });
+        assert_eq!(summary(&drill, 1), "drill d1 failed: too late");
+        let audit = json!({ "report": {
+            "audit": "a1", "standing": "failed", "findings": [{}, {}], "more_findings": 3,
+        } });
+        assert_eq!(summary(&audit, 3), "audit a1 failed, 5 findings");
         assert_eq!(summary(&json!({}), 0), "done");
         assert_eq!(summary(&json!({}), 4), "exit code 4");
     }

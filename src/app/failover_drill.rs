@@ -1,9 +1,10 @@
 //! Failover drills: a region of staging or of a lab is really broken, a runbook answers it, and what
 //! clients saw is measured.
 //!
-//! The order of things: the regions are proven to be none of production's; what killed drills left is
-//! cleared away; the lease of the regions' runs is taken; a record is written; only then is anything
-//! broken. However the drill ends, the region is mended, and what came of it is told.
+//! The order of things: what killed drills left is cleared away, as regions that are broken answer no
+//! question; the regions are proven to be none of production's; the lease of the regions' runs is taken; a
+//! record is written; only then is anything broken. However the drill ends, the region is mended, and
+//! what came of it is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use super::drill::Drilled;
 use super::rehearsing::{self, Course};
 use super::staging::Staging;
 use super::watching::Watch;
-use super::{App, holder, random};
+use super::{App, ending, holder, random};
 use crate::drill::account::Rehearsal;
-use crate::drill::{Began, Clock, Mending as _, Records, Rehearsed, Scratch, account_of, history};
+use crate::drill::{Began, Clock, Records, Rehearsed, Scratch, account_of, history};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Event, Level, RunId, Sink};
 use crate::providers::RunFacts;
@@ -66,22 +67,13 @@ impl App {
         let run = RunId::new(now, random()?).to_string();
         let reason = asked.reason.as_deref().unwrap_or("a failover drill");
         let plan = staging.plan(asked.runbook.as_deref(), &run, reason)?;
-        let isolated = staging.isolated(self, &plan);
-        let uncompared = clock.phase("isolation", false, isolated).await?;
         let stores = self.every_store().await;
         let holder = holder(format!("rehearse the failover by {}", plan.runbook));
         let lease = self.drill_lease(&stores, Rehearsal::Failover, &plan.runbook, &holder).await?;
         let id = self.next_drill(&stores).await?;
-        sink.emit(Event::Started {
-            command: "drill".to_owned(),
-            database: plan.runbook.clone(),
-            id: Some(id.to_string()),
-            at: now,
-        });
         let records = Records { stores, folder: self.drills_folder()?, sink: Arc::clone(&sink) };
         let mut grounds = self.grounds();
-        let mending: Arc<dyn crate::drill::Mending> = Arc::clone(&staging.fault) as _;
-        grounds.regions = Some(mending);
+        grounds.regions = Some(Arc::new(ending::Regions(Arc::clone(&staging.fault))));
         self.sweep(&records, &grounds, lease.name(), &holder.to_string()).await;
         let began = Began {
             id: id.clone(),
@@ -97,6 +89,14 @@ impl App {
             keep: false,
         };
         let carried = async {
+            let isolated = staging.isolated(self, &plan);
+            let uncompared = clock.phase("isolation", false, isolated).await?;
+            sink.emit(Event::Started {
+                command: "drill".to_owned(),
+                database: plan.runbook.clone(),
+                id: Some(id.to_string()),
+                at: now,
+            });
             let facts = facts(&plan, &run, reason);
             let world = staging.app.world().await?;
             let watch = Watch::new(&staging, &world, &plan, &facts)?;

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::staging::Staging;
 use super::watching::Watch;
+use super::{ending, give_back};
+use crate::drill::Clock;
 use crate::drill::account::Teardown;
-use crate::drill::{Clock, Mending as _};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Level, Sink};
 use crate::postgres::replication::Limits;
@@ -25,7 +26,6 @@ use crate::runbook::engine::{self, Engine, Hold, Left, Pace};
 use crate::runbook::journal::{self, Copies};
 use crate::runbook::plan::Plan;
 use crate::runbook::record::Ending;
-use crate::store::Lease;
 
 /// Between two samples of replication before the fault, and what one may take.
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -108,14 +108,29 @@ pub(super) async fn carry_out(
             None
         }
     };
-    let mended = scene.staging.fault.mend();
-    course.teardown = match scene.clock.phase("heal", false, mended).await {
-        Ok(mended) => Teardown::Clean { removed: vec![mended] },
-        Err(e) => {
-            let what = format!("the fault in {}", scene.staging.app.config.path.display());
-            Teardown::Left { what, why: e.one_line() }
-        }
+    course.teardown = tidied(&scene).await;
+}
+
+/// Mends the region, and ends the run where the drill left it open.
+async fn tidied(scene: &Scene<'_>) -> Teardown {
+    let place = scene.staging.app.config.path.display();
+    let left = |what, e: Error| {
+        let why = match e.advice() {
+            Some(advice) => format!("{}; {advice}", e.one_line()),
+            None => e.one_line(),
+        };
+        Teardown::Left { what, why }
     };
+    let mended = scene.staging.fault.mend();
+    let mended = match scene.clock.phase("heal", false, mended).await {
+        Ok(mended) => mended,
+        Err(e) => return left(format!("the fault in {place}"), e),
+    };
+    let run = &scene.facts.id;
+    match ending::end_run(&scene.staging.app, run, &scene.sink).await {
+        Ok(undone) => Teardown::Clean { removed: [mended].into_iter().chain(undone).collect() },
+        Err(e) => left(format!("run {run} in {place}"), e),
+    }
 }
 
 /// The fault, the run, and the while afterwards.
@@ -134,7 +149,7 @@ async fn answer(
         }
     };
     if let Err(e) = scene.clock.phase("fault", true, injected).await {
-        give_back(scene, hold.lease).await;
+        give_back(hold.lease, &*scene.sink).await;
         return Err(e);
     }
     course.confirmed = Some((Utc::now(), scene.clock.now()));
@@ -164,17 +179,8 @@ async fn run(scene: &Scene<'_>, hold: Hold, wishes: &watch::Sender<Wish>) -> Res
         now: Utc::now,
     };
     let left = engine.carry_on(opened.journal, opened.state, opened.hold).await;
-    give_back(scene, lease).await;
+    give_back(lease, &*scene.sink).await;
     left
-}
-
-/// Others need not wait until it runs out.
-async fn give_back(scene: &Scene<'_>, lease: Option<Arc<Lease>>) {
-    if let Some(lease) = lease.and_then(Arc::into_inner)
-        && let Err(e) = lease.release().await
-    {
-        scene.sink.notice(Level::Warning, e.one_line());
-    }
 }
 
 /// Waits until clients were served for long enough, or there is no hope of it.

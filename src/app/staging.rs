@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::App;
+use super::{App, ending};
 use crate::config::{Config, FailoverDrillConfig, Redaction};
 use crate::drill::{self, Regions};
 use crate::error::{Error, Kind, Result};
@@ -63,9 +63,9 @@ impl App {
             )
             .hint("nothing was begun; give staging a configuration of its own"));
         }
-        let mut config = Config::load(Some(&file), &|name| std::env::var(name).ok())?;
+        let app = ending::load(&file)?;
         let drill = match lab {
-            Some(_) => config.drill.failover.clone().ok_or_else(|| {
+            Some(_) => app.config.drill.failover.clone().ok_or_else(|| {
                 Error::new(
                     Kind::Usage,
                     format!("there is no [drill.failover] in {}", file.display()),
@@ -74,9 +74,6 @@ impl App {
             })?,
             None => self.failover_drills()?.clone(),
         };
-        // Its journals on this machine and its messages must not be taken for those of production.
-        config.project = format!("{}-drill", config.project);
-        let app = App { config: Arc::new(config) };
         let fault = Arc::new(app.fault(&drill, file));
         Ok(Staging { app, drill, fault, is_lab: lab.is_some() })
     }
@@ -95,7 +92,7 @@ impl App {
     pub(super) fn mending(&self) -> Option<Arc<dyn drill::Mending>> {
         let section = self.config.drill.failover.as_ref()?;
         let path = section.config.as_ref().unwrap_or(&self.config.path).canonicalize().ok()?;
-        Some(Arc::new(self.fault(section, path)))
+        Some(Arc::new(ending::Regions(Arc::new(self.fault(section, path)))))
     }
 
     fn fault(&self, section: &FailoverDrillConfig, config: PathBuf) -> Fault {

@@ -182,7 +182,8 @@ pub(super) async fn clear_scratch(
             // A fault that is still being made would come after its mending.
             super::processes::end(id, None).await?;
             let mended = mending.mend().await?;
-            Ok(vec![mended, format!("(its run {run} is as it was left)")])
+            let undone = mending.end_run(run, &records.sink).await?;
+            Ok([mended].into_iter().chain(undone).collect())
         }
     }
 }

@@ -9,9 +9,8 @@ use futures_util::future::join_all;
 use super::lent::{Lender, Wish};
 use super::scratch::Grounds;
 use crate::config::Secret;
-use crate::error::Error;
 use crate::model::DrillId;
-use crate::snapshot::readiness::{Finding, Notes, Stopped};
+use crate::snapshot::readiness::{Finding, Notes};
 
 /// Who asks, and when.
 pub struct Inquiry<'i> {
@@ -27,7 +26,7 @@ pub struct Inquiry<'i> {
 /// Looks at every `[drill.rds.NAME]`. A snapshot needs none of them, so nothing here is critical.
 pub async fn check(grounds: &Grounds, inquiry: &Inquiry<'_>) -> Vec<Finding> {
     let looks = grounds.lenders.iter().map(async |(name, lender)| {
-        let mut notes = Notes::new(format!("drill.rds.{name}"), inquiry.limit);
+        let mut notes = Notes::aside(format!("drill.rds.{name}"), inquiry.limit);
         could_be_made(&**lender, inquiry, &mut notes).await;
         there_now(&**lender, inquiry, &mut notes).await;
         notes.into_findings()
@@ -48,20 +47,14 @@ async fn could_be_made(lender: &dyn Lender, inquiry: &Inquiry<'_>, notes: &mut N
         raw_bytes: 0,
         password: Secret::new(""),
     };
-    match notes.wait(&format!("ask RDS in {region}"), lender.judge(&wish)).await {
-        Ok(major) => {
-            notes.ok(format!("an instance of PostgreSQL {major} is described for {region}"))
-        }
-        Err(stopped) => told(stopped, notes),
+    if let Some(major) = notes.within(&format!("ask RDS in {region}"), lender.judge(&wish)).await {
+        notes.ok(format!("an instance of PostgreSQL {major} is described for {region}"));
     }
 }
 
 async fn there_now(lender: &dyn Lender, inquiry: &Inquiry<'_>, notes: &mut Notes) {
     let what = format!("look for instances of drills in {}", lender.region());
-    let loans = match notes.wait(&what, lender.loans(inquiry.project)).await {
-        Ok(loans) => loans,
-        Err(stopped) => return told(stopped, notes),
-    };
+    let Some(loans) = notes.within(&what, lender.loans(inquiry.project)).await else { return };
     if loans.is_empty() {
         notes.ok(format!("no drill has an instance in {}", lender.region()));
     }
@@ -87,17 +80,4 @@ async fn there_now(lender: &dyn Lender, inquiry: &Inquiry<'_>, notes: &mut Notes
             ),
         }
     }
-}
-
-fn told(stopped: Stopped, notes: &mut Notes) {
-    match stopped {
-        Stopped::Failed(e) => notes.warning(e.one_line(), advice(&e)),
-        Stopped::Late(what) => {
-            notes.warning(what, "a firewall, a wrong endpoint, or a service that is stuck");
-        }
-    }
-}
-
-fn advice(e: &Error) -> String {
-    e.advice().unwrap_or("see to it before the next drill, which would end there").to_owned()
 }

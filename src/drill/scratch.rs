@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::lent::Lender;
 use crate::config::AppConfig;
 use crate::error::{Error, Kind, Result};
+use crate::model::Sink;
 use crate::postgres::Conninfo;
 
 /// The kind of place that a drill is to use.
@@ -43,6 +44,10 @@ pub trait Mending: Send + Sync {
 
     /// Mends them, again too. Gives what was mended.
     async fn mend(&self) -> Result<String>;
+
+    /// Undoes and ends the run of a drill, if it is open. Gives what was undone; an error: it is open
+    /// still.
+    async fn end_run(&self, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<String>>;
 }
 
 /// What the configuration knows of places.

@@ -16,7 +16,7 @@ const MAX_WINDOW_LOG: u32 = 27;
 
 /// Matches of a delta are found by hashes of every 2^n-th position. Lower finds the text sooner
 /// after a changed row and costs time.
-const DELTA_HASH_RATE_LOG: u32 = 4;
+const DELTA_HASH_RATE_LOG: u32 = 6;
 
 thread_local! {
     // Contexts hold tables of some MB; making them anew for each part would dominate small ones.

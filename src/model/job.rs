@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a job does: the command of drctl that carries it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum JobKind {
     Snapshot,
     Verify,

@@ -1,14 +1,13 @@
 //! The operator's programs that break a region of a drill and mend it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::child::{Program, Unended};
 use crate::config::Redaction;
-use crate::drill::{self, Mending};
+use crate::drill;
 use crate::error::{Error, Kind, Result};
 
 /// As much of what a program printed as an error repeats.
@@ -31,6 +30,17 @@ impl Fault {
     /// The program that breaks, as it would be typed.
     pub fn shown(&self) -> String {
         self.redaction.clean(&self.fault.join(" "))
+    }
+
+    /// The configuration of the regions.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Mends the region, again too. Gives what was mended.
+    pub async fn mend(&self) -> Result<String> {
+        self.run(&self.heal, None, "mend the region of the drill").await?;
+        Ok(format!("the fault, by `{}`", self.redaction.clean(&self.heal.join(" "))))
     }
 
     /// Breaks the region. An error: whether it is broken is not known.
@@ -79,17 +89,5 @@ impl Fault {
                 )))
             }
         }
-    }
-}
-
-#[async_trait]
-impl Mending for Fault {
-    fn config(&self) -> &std::path::Path {
-        &self.config
-    }
-
-    async fn mend(&self) -> Result<String> {
-        self.run(&self.heal, None, "mend the region of the drill").await?;
-        Ok(format!("the fault, by `{}`", self.redaction.clean(&self.heal.join(" "))))
     }
 }

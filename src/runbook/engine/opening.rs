@@ -128,7 +128,10 @@ pub fn may_go_on(loaded: &Loaded) -> Result<()> {
 
 /// Waits until a dead holder's lease can be taken, telling how long that will be. A holder that gives
 /// a sign of life meanwhile is not dead: `Kind::LeaseHeld`.
-pub async fn outwait(control: &dyn ObjectStore, tell: &dyn Fn(&LeaseInfo, Duration)) -> Result<()> {
+pub async fn outwait(
+    control: &dyn ObjectStore,
+    tell: &(dyn Fn(&LeaseInfo, Duration) + Sync),
+) -> Result<()> {
     let mut renewed: Option<DateTime<Utc>> = None;
     loop {
         let Some(info) = lease::inspect(control, LEASE).await? else { return Ok(()) };

@@ -70,19 +70,20 @@ pub async fn list(copies: &Copies) -> Result<Runs> {
         }
         Err(e) => return Err(e),
     };
-    let mut last: BTreeMap<&String, (u64, bool)> = BTreeMap::new();
+    let mut last: BTreeMap<String, (u64, bool)> = BTreeMap::new();
     for (run, number) in &control {
-        last.insert(run, (*number, false));
+        last.insert(run.clone(), (*number, false));
     }
     for (run, number) in &local {
-        let entry = last.entry(run).or_insert((*number, true));
+        let entry = last.entry(run.clone()).or_insert((*number, true));
         if *number > entry.0 {
             *entry = (*number, true);
         }
     }
     let read = stream::iter(last).map(|(run, (number, local_only))| async move {
         let store = if local_only { &*copies.local } else { &*copies.control };
-        (run.clone(), summary(store, run, number, local_only).await)
+        let summary = summary(store, &run, number, local_only).await;
+        (run, summary)
     });
     for (run, summary) in read.buffered(AT_ONCE).collect::<Vec<_>>().await {
         match summary {

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::integrity::seal::Keys;
 use crate::store::ObjectStore;
 
-pub use notes::{Notes, Stopped};
+pub use notes::Notes;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

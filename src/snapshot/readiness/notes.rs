@@ -10,13 +10,20 @@ use crate::error::{Error, Result};
 pub struct Notes {
     subject: String,
     limit: Duration,
+    /// What a step that does not end well is.
+    failing: Severity,
     found: Vec<Finding>,
 }
 
 impl Notes {
     /// `limit` is how long any one step may take.
     pub fn new(subject: String, limit: Duration) -> Self {
-        Self { subject, limit, found: Vec::new() }
+        Self { subject, limit, failing: Severity::Critical, found: Vec::new() }
+    }
+
+    /// On a subject that snapshots do not need: what fails there is a warning.
+    pub fn aside(subject: String, limit: Duration) -> Self {
+        Self { failing: Severity::Warning, ..Self::new(subject, limit) }
     }
 
     pub fn ok(&mut self, what: impl Into<String>) {
@@ -31,10 +38,10 @@ impl Notes {
         self.note(Severity::Critical, what.into(), Some(hint.into()));
     }
 
-    /// A failure without which a snapshot cannot be taken.
+    /// A failure: critical, unless the subject is one aside.
     pub fn failed(&mut self, e: &Error) {
         let (what, hint) = told(e);
-        self.note(Severity::Critical, what, hint);
+        self.note(self.failing, what, hint);
     }
 
     fn note(&mut self, severity: Severity, what: String, hint: Option<String>) {
@@ -60,7 +67,7 @@ impl Notes {
         }
     }
 
-    /// As `wait`; a failure is a critical finding.
+    /// As `wait`; a failure is a finding.
     pub async fn within<T>(
         &mut self,
         what: &str,
@@ -75,14 +82,15 @@ impl Notes {
         }
     }
 
-    /// Tells of a step that did not end well, as critical.
+    /// Tells of a step that did not end well.
     pub fn stopped(&mut self, stopped: &Stopped) {
         match stopped {
             Stopped::Failed(e) => self.failed(e),
-            Stopped::Late(what) => self.critical(
-                &**what,
-                "a firewall, a security group, a wrong address, or a service that is stuck",
-            ),
+            Stopped::Late(what) => {
+                let hint =
+                    "a firewall, a security group, a wrong address, or a service that is stuck";
+                self.note(self.failing, what.clone(), Some(hint.to_owned()));
+            }
         }
     }
 

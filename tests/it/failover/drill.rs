@@ -12,13 +12,13 @@ use super::{UNCHECKED, json};
 use crate::lab::{self, EAST, Fault, Folder, WEST, World, WorldOptions, folder};
 
 /// What production is: nothing answers at its addresses.
-struct Production {
+pub(super) struct Production {
     folder: Folder,
     text: String,
 }
 
 impl Production {
-    fn of(world: &World) -> Self {
+    pub(super) fn of(world: &World) -> Self {
         let folder = folder("production");
         let place = folder.path().display();
         let waits = |order: &str| {
@@ -65,25 +65,29 @@ hold = "3s"
         Self { folder, text }
     }
 
-    fn write(&self, from: &str, to: &str) {
+    pub(super) fn write(&self, from: &str, to: &str) {
         assert!(self.text.contains(from), "{from}");
         let text = self.text.replacen(from, to, 1);
         std::fs::write(self.folder.path().join("drctl.toml"), text).unwrap();
     }
 
-    fn drctl(&self, args: &[&str]) -> Command {
+    pub(super) fn drctl(&self, args: &[&str]) -> Command {
         let mut command = lab::drctl(self.folder.path());
         command.args(args);
         command
     }
 
+    pub(super) fn place(&self) -> &Path {
+        self.folder.path()
+    }
+
     #[track_caller]
-    fn run(&self, args: &[&str], code: i32) -> lab::Ran {
+    pub(super) fn run(&self, args: &[&str], code: i32) -> lab::Ran {
         lab::run(&mut self.drctl(args)).expect(code)
     }
 
     #[track_caller]
-    fn refused(&self, code: i32) -> String {
+    pub(super) fn refused(&self, code: i32) -> String {
         let ran = self.run(&["drill", "failover"], code);
         assert!(!self.folder.path().join("fault").exists(), "the region was broken");
         ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -91,7 +95,7 @@ hold = "3s"
 }
 
 /// Breaks and mends us-east-1 when the programs of `[drill.failover]` ask for it, while `act` goes on.
-fn obeying<T>(world: &World, production: &Path, act: impl FnOnce() -> T) -> T {
+pub(super) fn obeying<T>(world: &World, production: &Path, act: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|s| {
         s.spawn(|| {
@@ -118,7 +122,7 @@ fn obeying<T>(world: &World, production: &Path, act: impl FnOnce() -> T) -> T {
     })
 }
 
-fn meant_for_drills(world: &World) {
+pub(super) fn meant_for_drills(world: &World) {
     let mark = "ALTER ROLE postgres SET drctl.drill = 'on'";
     world.east.server().psql("postgres", mark);
     world.west.server().catch_up(&world.east.server());
@@ -181,7 +185,7 @@ fn a_region_is_lost_in_a_drill_and_measured() {
     let world = World::start(&WorldOptions::default());
     meant_for_drills(&world);
     let production = Production::of(&world);
-    let place = production.folder.path();
+    let place = production.place();
     production.write("rto", "rto");
 
     // One that is killed with its fault under way is found by the next.

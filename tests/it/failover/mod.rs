@@ -4,6 +4,7 @@
 mod automatic;
 mod corruption;
 mod drill;
+mod drill_ends;
 mod operators;
 mod rds;
 mod region;

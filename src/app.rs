@@ -40,6 +40,7 @@ use crate::snapshot::{self, readiness};
 use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience};
 
 /// A loaded configuration and what is made from it.
+#[derive(Clone)]
 pub struct App {
     pub config: Arc<Config>,
 }

@@ -103,6 +103,14 @@ impl Error {
         inner.advice()
     }
 
+    /// `one_line`, and what to do about it.
+    pub fn with_advice(&self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{}; {advice}", self.one_line()),
+            None => self.one_line(),
+        }
+    }
+
     /// `what` and its causes on one line, for logs and events.
     pub fn one_line(&self) -> String {
         let mut text = self.what().to_owned();

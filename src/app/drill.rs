@@ -125,7 +125,7 @@ impl App {
                     "drill {id} ended without a word; what it left was removed: {}",
                     removed.join(", ")
                 ),
-                Err(e) => e.one_line(),
+                Err(e) => e.with_advice(),
             };
             records.sink.notice(Level::Warning, what);
         }

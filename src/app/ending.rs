@@ -11,38 +11,89 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::Utc;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::App;
-use crate::config::Config;
-use crate::drill::Mending;
+use super::staging::Staging;
+use super::{App, give_back};
+use crate::config::{Config, FailoverDrillConfig};
+use crate::drill::{Mending, RunEnd};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Event, Level, Sink};
 use crate::providers::command::Fault;
 use crate::runbook::decision::Wish;
-use crate::runbook::engine::opening::{self, TIME_TO_LIVE};
-use crate::runbook::engine::{self, Engine, Pace};
-use crate::runbook::journal;
+use crate::runbook::engine::opening::{self, Opened, TIME_TO_LIVE};
+use crate::runbook::engine::{self, Engine, Left, Pace};
+use crate::runbook::journal::{self, Loaded, RunSummary};
+use crate::runbook::plan::Plan;
 use crate::runbook::record::Ending;
+use crate::store::lease::{self, Standing, process};
 
 /// So long undoing what a run did may take.
 const UNDOING: Duration = Duration::from_mins(10);
+/// What was mended just now may still be starting: so long a step that cannot be undone is tried again.
+const STARTING: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_secs(3);
+/// How long the control store may take to say who carries runs out.
+const HASTE: Duration = Duration::from_secs(15);
 
 /// The regions that drills of a configuration break.
-pub(super) struct Regions(pub Arc<Fault>);
+pub(super) struct Regions {
+    pub production: App,
+    pub drill: FailoverDrillConfig,
+    pub fault: Arc<Fault>,
+    pub is_lab: bool,
+}
 
 #[async_trait]
 impl Mending for Regions {
     fn config(&self) -> &Path {
-        self.0.config()
+        self.fault.config()
+    }
+
+    async fn idle(&self) -> Result<()> {
+        let app = load(self.config())?;
+        let control = app.journals().await?.control;
+        // Where the store is part of what is broken, it cannot be asked before it is mended.
+        let Ok(Ok(Some(held))) = timeout(HASTE, lease::inspect(&*control, opening::LEASE)).await
+        else {
+            return Ok(());
+        };
+        match held.standing {
+            Standing::Held { .. } if !process::is_gone(&held.holder) => {
+                let place = app.config.path.display();
+                let what = format!("{} is at work in the regions of {place}", held.holder);
+                Err(Error::new(Kind::LeaseHeld, what).hint("when that is over, drill again"))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn mend(&self) -> Result<String> {
-        self.0.mend().await
+        self.fault.mend().await
     }
 
-    async fn end_run(&self, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<String>> {
-        end_run(&load(self.0.config())?, run, sink).await
+    async fn end_run(&self, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<RunEnd>> {
+        let staging = Staging {
+            app: load(self.config())?,
+            drill: self.drill.clone(),
+            fault: Arc::clone(&self.fault),
+            is_lab: self.is_lab,
+        };
+        // The drill proved it, and what it wrote down may have been changed since.
+        let isolated =
+            async |plan: &Plan| staging.isolated(&self.production, plan).await.map(|_| ());
+        let ended = match open_run(&staging.app, run).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(loaded)) if loaded.state.is_past_return(&loaded.plan) => {
+                return Ok(Some(no_way_back(&staging.app, run)));
+            }
+            Ok(Some(loaded)) => match isolated(&loaded.plan).await {
+                Ok(()) => undo(&staging.app, run, sink).await,
+                Err(e) => Err(e),
+            },
+            Err(e) => Err(e),
+        };
+        ended.map(Some).map_err(|e| during(&staging.app, run, e))
     }
 }
 
@@ -54,25 +105,43 @@ pub(super) fn load(path: &Path) -> Result<App> {
     Ok(App { config: Arc::new(config) })
 }
 
-/// Undoes and ends the run of a drill, if it began and is open. An error: it is open still.
-pub(super) async fn end_run(app: &App, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<String>> {
-    let ended = timeout(UNDOING, abort(app, run, sink)).await;
-    let late = || Error::new(Kind::Failed, "undoing what it did took too long");
-    ended.unwrap_or_else(|_| Err(late())).map_err(|e| {
-        let place = app.config.path.display();
-        e.during(format!("end run {run} of {place}"))
-    })
+/// Whether a drill could not begin because of it: one that is open, or of which a drill could not
+/// undo everything.
+pub(super) fn in_the_way(run: &RunSummary) -> bool {
+    run.is_open() || (run.run.drill && run.ending == Some(Ending::AbortIncomplete))
 }
 
-async fn abort(app: &App, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<String>> {
-    let place = app.config.path.display();
+/// Ends the run of the drill that is at its end itself, if it began and is open. An error: not all
+/// that it did is undone.
+pub(super) async fn end_own(app: &App, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<RunEnd>> {
+    let ended = match open_run(app, run).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(loaded)) if loaded.state.is_past_return(&loaded.plan) => {
+            return Ok(Some(no_way_back(app, run)));
+        }
+        Ok(Some(_)) => undo(app, run, sink).await,
+        Err(e) => Err(e),
+    };
+    ended.map(Some).map_err(|e| during(app, run, e))
+}
+
+fn during(app: &App, run: &str, e: Error) -> Error {
+    e.during(format!("end run {run} of {}", app.config.path.display()))
+}
+
+async fn open_run(app: &App, run: &str) -> Result<Option<Loaded>> {
     let copies = app.journals().await?;
     let runs = journal::list(&copies).await?;
-    let known = runs.runs.iter().find(|known| known.run.id == run);
     let unreadable = runs.unreadable.into_iter().find(|(id, _)| id == run).map(|(_, why)| why);
+    let known = runs.runs.iter().find(|known| known.run.id == run);
     match (known, unreadable.or(runs.control_away)) {
-        (Some(known), _) if known.is_open() => {}
-        (None, Some(why)) => return Err(Error::new(Kind::Storage, why)),
+        (Some(known), _) if in_the_way(known) => {}
+        (None, Some(why)) => {
+            return Err(Error::new(Kind::Storage, why).hint(format!(
+                "end it by hand: `drctl --config {} abort {run}`",
+                app.config.path.display()
+            )));
+        }
         _ => return Ok(None),
     }
     let loaded = journal::load(&copies, run).await?;
@@ -80,49 +149,98 @@ async fn abort(app: &App, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<Stri
         return Err(Error::new(Kind::Damaged, "its journal does not say that it is a drill's")
             .hint("nothing was undone; look at it with `drctl runs show`"));
     }
-    if loaded.state.is_past_return(&loaded.plan) {
-        let what = "its point of no return is passed, or may be";
-        return Err(Error::new(Kind::Failed, what).hint(format!(
-            "carry it to its end with `drctl --config {place} resume {run}`, then bring the service \
-             back with `drctl --config {place} run failback`"
-        )));
+    Ok(Some(loaded))
+}
+
+fn no_way_back(app: &App, run: &str) -> RunEnd {
+    let place = app.config.path.display();
+    let said = format!(
+        "run {run} of {place} is open, and its point of no return is passed, or may be: carry it to its \
+         end with `drctl --config {place} resume {run}`, then bring the service back with `drctl --config \
+         {place} run failback`"
+    );
+    RunEnd { is_open: true, said }
+}
+
+/// Undoes it, again where that fails at first.
+async fn undo(app: &App, run: &str, sink: &Arc<dyn Sink>) -> Result<RunEnd> {
+    let begun = Instant::now();
+    let aside = Arc::new(Aside { sink: Arc::clone(sink), undone: Mutex::default() });
+    loop {
+        let Some(left) = abort(app, run, &aside, begun + UNDOING).await? else {
+            return Ok(no_way_back(app, run));
+        };
+        let hint =
+            format!("`drctl --config {} runs report {run}` tells what", app.config.path.display());
+        match left.ending {
+            Some(Ending::Aborted) => {
+                return Ok(RunEnd {
+                    is_open: false,
+                    said: format!("run {run}, {}", aside.in_words()),
+                });
+            }
+            Some(Ending::AbortIncomplete) if begun.elapsed() < STARTING => sleep(AGAIN).await,
+            Some(Ending::AbortIncomplete) => {
+                let what = "not all that it did could be undone";
+                return Err(Error::new(Kind::Failed, what).hint(hint));
+            }
+            _ => return Err(Error::new(Kind::Failed, "it ended otherwise").hint(hint)),
+        }
     }
-    let world = app.world().await?;
-    let tell = |info: &crate::store::lease::LeaseInfo, left: Duration| {
-        let left = left.as_secs();
-        sink.notice(
-            Level::Info,
-            format!("waits up to {left} s for a sign of life of {}", info.holder),
-        );
+}
+
+/// One abort, under the lease. None: there is no way back any more.
+async fn abort(
+    app: &App,
+    run: &str,
+    aside: &Arc<Aside>,
+    deadline: Instant,
+) -> Result<Option<Left>> {
+    let copies = app.journals().await?;
+    let tell = |info: &lease::LeaseInfo, left: Duration| {
+        let what =
+            format!("waits up to {} s for a sign of life of {}", left.as_secs(), info.holder);
+        aside.sink.notice(Level::Info, what);
     };
     opening::outwait(&*copies.control, &tell).await?;
     let holder = super::holder(opening::purpose(run));
     let by = super::operator();
     let hold = opening::hold(&copies.control, holder, TIME_TO_LIVE, false).await?;
     let lease = hold.lease.clone();
-    let opened = opening::resume(copies, run, by.clone(), hold, Utc::now()).await?;
+    let aborted = async {
+        let opened = opening::resume(copies, run, by.clone(), hold, Utc::now()).await?;
+        // Asked under the lease: somebody may have gone on with it until now.
+        if opened.state.is_past_return(&opened.plan) {
+            return Ok(None);
+        }
+        let wish = Wish::Abort { by, why: "the drill is over".to_owned() };
+        let carried = carry_back(app, opened, wish, Arc::clone(aside) as Arc<dyn Sink>);
+        match tokio::time::timeout_at(deadline, carried).await {
+            Ok(left) => left.map(Some),
+            Err(_) => Err(Error::new(Kind::Failed, "undoing what it did took too long").hint(
+                format!("`drctl --config {} abort {run}` goes on", app.config.path.display()),
+            )),
+        }
+    };
+    let aborted = aborted.await;
+    give_back(lease, &*aside.sink).await;
+    aborted
+}
+
+async fn carry_back(app: &App, opened: Opened, wish: Wish, sink: Arc<dyn Sink>) -> Result<Left> {
+    let world = app.world().await?;
     let actions = engine::actions(&opened.plan, &app.config)?;
-    let aside = Arc::new(Aside { sink: Arc::clone(sink), undone: Mutex::default() });
-    let wishes = watch::Sender::new(Wish::Abort { by, why: "the drill is over".to_owned() });
+    let wishes = watch::Sender::new(wish);
     let engine = Engine {
         plan: &opened.plan,
         actions: &actions,
         world: &world,
-        sink: Arc::clone(&aside) as Arc<dyn Sink>,
+        sink,
         wishes: wishes.subscribe(),
         pace: Pace::default(),
         now: Utc::now,
     };
-    let left = engine.carry_on(opened.journal, opened.state, opened.hold).await;
-    super::give_back(lease, &**sink).await;
-    let report = format!("`drctl --config {place} runs report {run}` tells what");
-    match left?.ending {
-        Some(Ending::Aborted) => Ok(Some(format!("run {run}, {}", aside.in_words()))),
-        Some(Ending::AbortIncomplete) => {
-            Err(Error::new(Kind::Failed, "not all that it did could be undone").hint(report))
-        }
-        _ => Err(Error::new(Kind::Failed, "it ended otherwise").hint(report)),
-    }
+    engine.carry_on(opened.journal, opened.state, opened.hold).await
 }
 
 /// The drill tells its own story: of the run that is undone only what went wrong, and what was undone.

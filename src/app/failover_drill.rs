@@ -15,7 +15,7 @@ use super::drill::Drilled;
 use super::rehearsing::{self, Course};
 use super::staging::Staging;
 use super::watching::Watch;
-use super::{App, ending, holder, random};
+use super::{App, ending, give_back, holder, random};
 use crate::drill::account::Rehearsal;
 use crate::drill::{Began, Clock, Records, Rehearsed, Scratch, account_of, history};
 use crate::error::{Error, Kind, Result};
@@ -73,7 +73,12 @@ impl App {
         let id = self.next_drill(&stores).await?;
         let records = Records { stores, folder: self.drills_folder()?, sink: Arc::clone(&sink) };
         let mut grounds = self.grounds();
-        grounds.regions = Some(Arc::new(ending::Regions(Arc::clone(&staging.fault))));
+        grounds.regions = Some(Arc::new(ending::Regions {
+            production: self.clone(),
+            drill: staging.drill.clone(),
+            fault: Arc::clone(&staging.fault),
+            is_lab: staging.is_lab,
+        }));
         self.sweep(&records, &grounds, lease.name(), &holder.to_string()).await;
         let began = Began {
             id: id.clone(),
@@ -106,7 +111,10 @@ impl App {
             // Before the fault: two drills must not break the same regions, nor one a run in them.
             let hold = super::holder(opening::purpose(&run));
             let hold = opening::hold(&copies.control, hold, TIME_TO_LIVE, false).await?;
-            records.begin(&began).await?;
+            if let Err(e) = records.begin(&began).await {
+                give_back(hold.lease, &*sink).await;
+                return Err(e);
+            }
             let mut course = Course::new(uncompared);
             let stop = async {
                 tokio::select! {
@@ -188,12 +196,12 @@ async fn fit(staging: &Staging, copies: &Copies, plan: &Plan) -> Result<()> {
     };
     let (runs, epoch) = asked.await;
     let runs = runs.map_err(|_| late("list the runs"))??;
-    if let Some(open) = runs.runs.iter().find(|run| run.is_open()) {
+    if let Some(open) = runs.runs.iter().find(|run| ending::in_the_way(run)) {
         let run = &open.run.id;
         let what = format!("begin a failover drill: run {run} of {place} has not ended");
         return Err(Error::new(Kind::LeaseHeld, what).hint(format!(
-            "end it with `drctl --config {place} resume {run}` or `abort {run}`, and bring the \
-             service back to {} (failback)",
+            "end it with `drctl --config {place} abort {run}`, or `resume {run}` where there is no way \
+             back any more, and bring the service back to {} (failback)",
             plan.from
         )));
     }

@@ -19,6 +19,7 @@ impl Course {
             report: None,
             failure: None,
             teardown: Teardown::Clean { removed: Vec::new() },
+            open: None,
         }
     }
 
@@ -83,14 +84,6 @@ impl Course {
                 ),
             });
         }
-        let mut warnings = Vec::new();
-        if let Some(report) = report.filter(|_| !succeeded) {
-            let run = &report.run.id;
-            warnings.push(format!(
-                "run {run} has not ended well: the next drill waits until it is ended (`drctl runs \
-                 show {run}` there)"
-            ));
-        }
         let mut phases = clock.done();
         if let (Some(report), Some((_, at))) = (report, &self.confirmed) {
             phases.extend(report.steps.iter().filter_map(|step| {
@@ -120,7 +113,7 @@ impl Course {
             loss_seconds,
             phases,
             checks,
-            warnings,
+            warnings: self.open.into_iter().collect(),
             failure: self.failure,
             teardown: self.teardown,
         }

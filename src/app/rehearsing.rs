@@ -59,6 +59,8 @@ pub(super) struct Course {
     pub(super) report: Option<RunReport>,
     pub(super) failure: Option<(Error, String)>,
     pub(super) teardown: Teardown,
+    /// What is to be done about the run, where it stays open.
+    pub(super) open: Option<String>,
 }
 
 /// Breaks the region, answers, and mends it, however that goes.
@@ -108,28 +110,27 @@ pub(super) async fn carry_out(
             None
         }
     };
-    course.teardown = tidied(&scene).await;
+    (course.teardown, course.open) = tidied(&scene).await;
 }
 
-/// Mends the region, and ends the run where the drill left it open.
-async fn tidied(scene: &Scene<'_>) -> Teardown {
+/// Mends the region, and ends the run where the drill left it open. Gives what a person must do about
+/// the run, too.
+async fn tidied(scene: &Scene<'_>) -> (Teardown, Option<String>) {
     let place = scene.staging.app.config.path.display();
-    let left = |what, e: Error| {
-        let why = match e.advice() {
-            Some(advice) => format!("{}; {advice}", e.one_line()),
-            None => e.one_line(),
-        };
-        Teardown::Left { what, why }
-    };
+    let left = |what, e: &Error| (Teardown::Left { what, why: e.with_advice() }, None);
     let mended = scene.staging.fault.mend();
     let mended = match scene.clock.phase("heal", false, mended).await {
         Ok(mended) => mended,
-        Err(e) => return left(format!("the fault in {place}"), e),
+        Err(e) => return left(format!("the fault in {place}"), &e),
     };
     let run = &scene.facts.id;
-    match ending::end_run(&scene.staging.app, run, &scene.sink).await {
-        Ok(undone) => Teardown::Clean { removed: [mended].into_iter().chain(undone).collect() },
-        Err(e) => left(format!("run {run} in {place}"), e),
+    match ending::end_own(&scene.staging.app, run, &scene.sink).await {
+        Ok(Some(end)) if end.is_open => (Teardown::Clean { removed: vec![mended] }, Some(end.said)),
+        Ok(undone) => {
+            let removed = [mended].into_iter().chain(undone.map(|end| end.said)).collect();
+            (Teardown::Clean { removed }, None)
+        }
+        Err(e) => left(format!("run {run} in {place}"), &e),
     }
 }
 
@@ -167,18 +168,21 @@ async fn run(scene: &Scene<'_>, hold: Hold, wishes: &watch::Sender<Wish>) -> Res
     let facts = RunFacts { confirmed: Utc::now(), ..scene.facts.clone() };
     let lease = hold.lease.clone();
     let copies = scene.copies.clone();
-    let opened = opening::begin(copies, scene.plan.clone(), facts, hold, Utc::now()).await?;
-    let actions = engine::actions(&opened.plan, &scene.staging.app.config)?;
-    let engine = Engine {
-        plan: &opened.plan,
-        actions: &actions,
-        world: scene.world,
-        sink: Arc::clone(&scene.sink),
-        wishes: wishes.subscribe(),
-        pace: Pace::default(),
-        now: Utc::now,
+    let left = async {
+        let opened = opening::begin(copies, scene.plan.clone(), facts, hold, Utc::now()).await?;
+        let actions = engine::actions(&opened.plan, &scene.staging.app.config)?;
+        let engine = Engine {
+            plan: &opened.plan,
+            actions: &actions,
+            world: scene.world,
+            sink: Arc::clone(&scene.sink),
+            wishes: wishes.subscribe(),
+            pace: Pace::default(),
+            now: Utc::now,
+        };
+        engine.carry_on(opened.journal, opened.state, opened.hold).await
     };
-    let left = engine.carry_on(opened.journal, opened.state, opened.hold).await;
+    let left = left.await;
     give_back(lease, &*scene.sink).await;
     left
 }

@@ -92,7 +92,12 @@ impl App {
     pub(super) fn mending(&self) -> Option<Arc<dyn drill::Mending>> {
         let section = self.config.drill.failover.as_ref()?;
         let path = section.config.as_ref().unwrap_or(&self.config.path).canonicalize().ok()?;
-        Some(Arc::new(ending::Regions(Arc::new(self.fault(section, path)))))
+        Some(Arc::new(ending::Regions {
+            production: self.clone(),
+            drill: section.clone(),
+            fault: Arc::new(self.fault(section, path)),
+            is_lab: section.config.is_none(),
+        }))
     }
 
     fn fault(&self, section: &FailoverDrillConfig, config: PathBuf) -> Fault {

@@ -179,11 +179,18 @@ pub(super) async fn clear_scratch(
         Scratch::Regions { host, config, run } => {
             here(host, id)?;
             let mending = grounds.mending(config)?;
-            // A fault that is still being made would come after its mending.
+            mending.idle().await?;
+            // A fault, or a step, that is still at work would come after its mending.
             super::processes::end(id, None).await?;
+            super::processes::end_of_run(id, run).await?;
             let mended = mending.mend().await?;
-            let undone = mending.end_run(run, &records.sink).await?;
-            Ok([mended].into_iter().chain(undone).collect())
+            match mending.end_run(run, &records.sink).await? {
+                Some(left) if left.is_open => {
+                    records.sink.notice(Level::Warning, left.said);
+                    Ok(vec![mended])
+                }
+                undone => Ok([mended].into_iter().chain(undone.map(|u| u.said)).collect()),
+            }
         }
     }
 }

@@ -42,6 +42,6 @@ pub use processes::MARK;
 pub use readiness::{Inquiry, check as ready};
 pub use record::{Began, CLEARED, Cleared, REPORT, Records, Scratch};
 pub use rehearsal::{Request, restore};
-pub use scratch::{Applications, Ground, Grounds, Mending};
+pub use scratch::{Applications, Ground, Grounds, Mending, RunEnd};
 pub use served::Served;
 pub use strays::{Sweep, reclaim};

@@ -14,6 +14,8 @@ use crate::model::DrillId;
 
 /// The variable that every process of a drill has.
 pub const MARK: &str = "DRCTL_DRILL_ID";
+/// The variable that every program of a step has (docs/runbooks.md).
+const RUN_MARK: &str = "DRCTL_RUN";
 
 /// How long they may take to be gone after SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,13 +33,22 @@ struct Found {
 /// Ends every process of a drill, and gives how many there were. Only where there is /proc (Linux)
 /// are they found.
 pub async fn end(id: &DrillId, folder: Option<&Path>) -> Result<usize> {
-    let all = belonging(Path::new("/proc"), id, folder);
+    end_marked(id, &format!("{MARK}={id}"), folder).await
+}
+
+/// Ends the programs that steps of a drill's run started.
+pub async fn end_of_run(id: &DrillId, run: &str) -> Result<usize> {
+    end_marked(id, &format!("{RUN_MARK}={run}"), None).await
+}
+
+async fn end_marked(id: &DrillId, mark: &str, folder: Option<&Path>) -> Result<usize> {
+    let all = belonging(Path::new("/proc"), mark, folder);
     // A server that is told to quit takes its own children along.
     signal(&all, Signal::QUIT);
-    if !gone(id, folder, POLITE, None).await {
-        gone(id, folder, PATIENCE, Some(Signal::KILL)).await;
+    if !gone(mark, folder, POLITE, None).await {
+        gone(mark, folder, PATIENCE, Some(Signal::KILL)).await;
     }
-    let left = belonging(Path::new("/proc"), id, folder);
+    let left = belonging(Path::new("/proc"), mark, folder);
     match left.is_empty() {
         true => Ok(all.len()),
         false => {
@@ -49,10 +60,10 @@ pub async fn end(id: &DrillId, folder: Option<&Path>) -> Result<usize> {
 }
 
 /// Waits until no process of the drill is left; with a signal, sends that again and again.
-async fn gone(id: &DrillId, folder: Option<&Path>, limit: Duration, with: Option<Signal>) -> bool {
+async fn gone(mark: &str, folder: Option<&Path>, limit: Duration, with: Option<Signal>) -> bool {
     let deadline = Instant::now() + limit;
     loop {
-        let left = belonging(Path::new("/proc"), id, folder);
+        let left = belonging(Path::new("/proc"), mark, folder);
         if left.is_empty() {
             return true;
         }
@@ -78,8 +89,7 @@ fn signal(all: &[Found], signal: Signal) {
     }
 }
 
-fn belonging(proc: &Path, id: &DrillId, folder: Option<&Path>) -> Vec<Found> {
-    let mark = format!("{MARK}={id}");
+fn belonging(proc: &Path, mark: &str, folder: Option<&Path>) -> Vec<Found> {
     let Ok(entries) = fs::read_dir(proc) else { return Vec::new() };
     let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
     let mut found: Vec<Found> = pids
@@ -136,7 +146,8 @@ mod tests {
             fs::write(its.join("stat"), stat(state)).unwrap();
             std::os::unix::fs::symlink(cwd, its.join("cwd")).unwrap();
         }
-        let found = belonging(proc.path(), &id, Some(Path::new("/tmp/drctl-x")));
+        let found =
+            belonging(proc.path(), &format!("{MARK}={id}"), Some(Path::new("/tmp/drctl-x")));
         let started = "777".to_owned();
         let both = [101, 103].map(|pid| Found { pid, started: started.clone() });
         assert_eq!(found, both);

@@ -42,12 +42,24 @@ pub trait Mending: Send + Sync {
     /// The configuration of those regions.
     fn config(&self) -> &Path;
 
+    /// `Kind::LeaseHeld` while somebody carries out a run there: what they do must not be disturbed.
+    async fn idle(&self) -> Result<()>;
+
     /// Mends them, again too. Gives what was mended.
     async fn mend(&self) -> Result<String>;
 
-    /// Undoes and ends the run of a drill, if it is open. Gives what was undone; an error: it is open
-    /// still.
-    async fn end_run(&self, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<String>>;
+    /// Undoes and ends the run of a drill, if it began and has not ended. An error: not all that it
+    /// did is undone, and it is to be tried again.
+    async fn end_run(&self, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<RunEnd>>;
+}
+
+/// How the run of a drill was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnd {
+    /// There is no way back, and a person must carry it to its end.
+    pub is_open: bool,
+    /// What was undone, or what is to be done, in words.
+    pub said: String,
 }
 
 /// What the configuration knows of places.

@@ -19,20 +19,23 @@ struct Under {
 
 impl Under {
     /// Begins one and goes on until it has begun a step of its run.
+    #[track_caller]
     fn way(production: &Production, step: &str) -> Self {
         let mut command = production.drctl(&["--json", "drill", "failover"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("drctl starts");
-        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let told = BufReader::new(child.stdout.take().unwrap());
+        let mut under = Self { child, told };
         let mut all = String::new();
         loop {
             let mut line = String::new();
-            if told.read_line(&mut line).unwrap() == 0 {
-                panic!("it ended before step {step}: {all}{:?}", child.wait_with_output());
+            under.told.read_line(&mut line).unwrap();
+            if line.is_empty() {
+                under.child.stderr.take().unwrap().read_to_string(&mut all).unwrap();
+                panic!("it ended before step {step}: {all}{:?}", under.child.wait());
             }
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["event"] == "step_started" && event["step"] == step {
-                return Self { child, told };
+                return under;
             }
             all.push_str(&line);
         }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Redaction;
-use crate::model::Verdict;
+use crate::model::{JobKind, Verdict};
 use crate::postgres::programs::Tail;
 use crate::providers::command::Group;
 use crate::schedule::{Ended, Unit, Work};
@@ -25,7 +25,9 @@ use crate::schedule::{Ended, Unit, Work};
 /// Tells a child that it ends with its stdin.
 pub const ENDS_WITH_STDIN: &str = "DRCTL_ENDS_WITH_STDIN";
 /// How long a child may take to give back what it holds before it is killed.
-const GRACE: Duration = Duration::from_secs(20);
+pub const GRACE: Duration = Duration::from_secs(20);
+/// How long a failover drill may take, which mends a region and undoes a run before it ends.
+pub const TIDYING: Duration = Duration::from_mins(15);
 /// Many jobs that begin together must not keep the runner from beginning the rest.
 const NICE: i32 = 10;
 /// How much of a summary is kept.
@@ -84,7 +86,11 @@ impl Work for Children {
             _ = stop.wait_for(|stop| *stop) => Some(Verdict::Interrupted),
         };
         if let Some(verdict) = why {
-            group.end(Instant::now() + GRACE).await;
+            let grace = match unit.job.run {
+                JobKind::FailoverDrill => TIDYING,
+                _ => GRACE,
+            };
+            group.end(Instant::now() + grace).await;
             let summary = match verdict {
                 Verdict::TimedOut => {
                     let limit = humantime::format_duration(unit.job.timeout);

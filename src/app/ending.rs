@@ -87,7 +87,7 @@ impl Mending for Regions {
             Ok(Some(loaded)) if loaded.state.is_past_return(&loaded.plan) => {
                 return Ok(Some(no_way_back(&staging.app, run)));
             }
-            Ok(Some(loaded)) => match isolated(&loaded.plan).await {
+            Ok(Some(loaded)) => match answered(|| isolated(&loaded.plan)).await {
                 Ok(()) => undo(&staging.app, run, sink).await,
                 Err(e) => Err(e),
             },
@@ -105,10 +105,21 @@ pub(super) fn load(path: &Path) -> Result<App> {
     Ok(App { config: Arc::new(config) })
 }
 
-/// Whether a drill could not begin because of it: one that is open, or of which a drill could not
-/// undo everything.
-pub(super) fn in_the_way(run: &RunSummary) -> bool {
-    run.is_open() || (run.run.drill && run.ending == Some(Ending::AbortIncomplete))
+/// Asks again for a while where a server that was mended just now does not answer yet. What is refused
+/// is refused.
+async fn answered<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(e) if e.kind() != Kind::Usage && begun.elapsed() < STARTING => sleep(AGAIN).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether something is left of it: it is open, or not everything could be undone.
+fn is_left(run: &RunSummary) -> bool {
+    run.is_open() || run.ending == Some(Ending::AbortIncomplete)
 }
 
 /// Ends the run of the drill that is at its end itself, if it began and is open. An error: not all
@@ -135,7 +146,7 @@ async fn open_run(app: &App, run: &str) -> Result<Option<Loaded>> {
     let unreadable = runs.unreadable.into_iter().find(|(id, _)| id == run).map(|(_, why)| why);
     let known = runs.runs.iter().find(|known| known.run.id == run);
     match (known, unreadable.or(runs.control_away)) {
-        (Some(known), _) if in_the_way(known) => {}
+        (Some(known), _) if is_left(known) => {}
         (None, Some(why)) => {
             return Err(Error::new(Kind::Storage, why).hint(format!(
                 "end it by hand: `drctl --config {} abort {run}`",

@@ -196,7 +196,7 @@ async fn fit(staging: &Staging, copies: &Copies, plan: &Plan) -> Result<()> {
     };
     let (runs, epoch) = asked.await;
     let runs = runs.map_err(|_| late("list the runs"))??;
-    if let Some(open) = runs.runs.iter().find(|run| ending::in_the_way(run)) {
+    if let Some(open) = runs.runs.iter().find(|run| run.is_open()) {
         let run = &open.run.id;
         let what = format!("begin a failover drill: run {run} of {place} has not ended");
         return Err(Error::new(Kind::LeaseHeld, what).hint(format!(

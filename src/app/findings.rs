@@ -145,7 +145,7 @@ fn ran(report: &RunReport) -> Check {
         }
         Some(Ending::Stopped) => (Standing::Failed, "a step failed and held the run up"),
         Some(Ending::Aborted | Ending::AbortIncomplete) => (Standing::Failed, "it was aborted"),
-        None => (Standing::Failed, "it has not ended"),
+        None => (Standing::Failed, "the drill broke it off before its end"),
     };
     check_of("run", standing, said, failed)
 }

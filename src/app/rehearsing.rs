@@ -75,6 +75,7 @@ pub(super) async fn carry_out(
     course.fault = Some((Utc::now(), scene.clock.now()));
     let wishes = watch::Sender::new(Wish::GoOn);
     let limit = scene.staging.drill.timeout;
+    let lease = hold.lease.clone();
     let ended = {
         let mut work = pin!(answer(&scene, hold, course, &wishes, fault));
         let looks = scene.watch.go_on(fault);
@@ -99,6 +100,8 @@ pub(super) async fn carry_out(
             () = looks => Ok(()),
         }
     };
+    // Also where what was under way had to be cut off: the run is ended under it next.
+    give_back(lease, &*scene.sink).await;
     if let Err(e) = ended {
         course.failure = Some((e, scene.clock.fail()));
     }
@@ -121,7 +124,7 @@ async fn tidied(scene: &Scene<'_>) -> (Teardown, Option<String>) {
     let mended = scene.staging.fault.mend();
     let mended = match scene.clock.phase("heal", false, mended).await {
         Ok(mended) => mended,
-        Err(e) => return left(format!("the fault in {place}"), &e),
+        Err(e) => return left(format!("the fault in {place}, and what its run did"), &e),
     };
     let run = &scene.facts.id;
     match ending::end_own(&scene.staging.app, run, &scene.sink).await {
@@ -149,10 +152,7 @@ async fn answer(
             () = async { loop { sleep(SAMPLE).await; sample(scene).await; } } => Ok(()),
         }
     };
-    if let Err(e) = scene.clock.phase("fault", true, injected).await {
-        give_back(hold.lease, &*scene.sink).await;
-        return Err(e);
-    }
+    scene.clock.phase("fault", true, injected).await?;
     course.confirmed = Some((Utc::now(), scene.clock.now()));
     let left = scene.clock.phase("recover", true, run(scene, hold, wishes)).await?;
     let ending = left.ending;
@@ -166,25 +166,19 @@ async fn answer(
 
 async fn run(scene: &Scene<'_>, hold: Hold, wishes: &watch::Sender<Wish>) -> Result<Left> {
     let facts = RunFacts { confirmed: Utc::now(), ..scene.facts.clone() };
-    let lease = hold.lease.clone();
     let copies = scene.copies.clone();
-    let left = async {
-        let opened = opening::begin(copies, scene.plan.clone(), facts, hold, Utc::now()).await?;
-        let actions = engine::actions(&opened.plan, &scene.staging.app.config)?;
-        let engine = Engine {
-            plan: &opened.plan,
-            actions: &actions,
-            world: scene.world,
-            sink: Arc::clone(&scene.sink),
-            wishes: wishes.subscribe(),
-            pace: Pace::default(),
-            now: Utc::now,
-        };
-        engine.carry_on(opened.journal, opened.state, opened.hold).await
+    let opened = opening::begin(copies, scene.plan.clone(), facts, hold, Utc::now()).await?;
+    let actions = engine::actions(&opened.plan, &scene.staging.app.config)?;
+    let engine = Engine {
+        plan: &opened.plan,
+        actions: &actions,
+        world: scene.world,
+        sink: Arc::clone(&scene.sink),
+        wishes: wishes.subscribe(),
+        pace: Pace::default(),
+        now: Utc::now,
     };
-    let left = left.await;
-    give_back(lease, &*scene.sink).await;
-    left
+    engine.carry_on(opened.journal, opened.state, opened.hold).await
 }
 
 /// Waits until clients were served for long enough, or there is no hope of it.

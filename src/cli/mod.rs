@@ -78,7 +78,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
-    end_with_stdin();
+    end_with_stdin(match &cli.command {
+        Command::Drill(args) if matches!(args.command, drill_args::DrillCommand::Failover(_)) => {
+            crate::app::child::TIDYING
+        }
+        _ => crate::app::child::GRACE,
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -122,16 +127,16 @@ pub fn main() -> ExitCode {
 }
 
 /// A job of a runner stops when its runner is gone, however that went: the pipe ends then.
-fn end_with_stdin() {
+fn end_with_stdin(grace: std::time::Duration) {
     if std::env::var_os(crate::app::child::ENDS_WITH_STDIN).is_none() {
         return;
     }
-    std::thread::spawn(|| {
+    std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         // As a signal, so that whatever is held is given back; and not for ever.
         let me = rustix::process::getpid();
         let _ = rustix::process::kill_process(me, rustix::process::Signal::TERM);
-        std::thread::sleep(std::time::Duration::from_secs(20));
+        std::thread::sleep(grace);
         let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
     });
 }

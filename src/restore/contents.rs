@@ -69,6 +69,10 @@ impl Entry {
                 && self.rest.starts_with("- EVENT TRIGGER "))
     }
 
+    fn is_index_attach(&self) -> bool {
+        self.kind == "INDEX ATTACH"
+    }
+
     fn is(&self, kinds: &[&str]) -> bool {
         kinds.contains(&self.kind.as_str())
     }
@@ -93,6 +97,12 @@ impl Entry {
 pub enum Stage {
     /// Definitions, large objects, indexes and constraints: each in its own section of the archive.
     Main,
+    /// The indexes of partitions become parts of the partitioned ones, one after the other: side by side,
+    /// several levels of them deadlock, or leave the uppermost index invalid (`pg_restore --jobs` of 15
+    /// does both, now and then).
+    IndexAttach,
+    /// What needs those: foreign keys that refer to partitioned tables.
+    AfterIndexAttach,
     /// Privileges, once nothing needs to be made any more.
     Privileges,
     /// Event triggers last of all, or they would fire on the restore itself.
@@ -133,12 +143,30 @@ impl Contents {
 
     /// The entries of a stage, as `pg_restore --use-list` reads them.
     pub fn list(&self, stage: Stage) -> String {
-        let of = |e: &&Entry| match stage {
-            Stage::EventTriggers => e.is_of_event_trigger(),
-            Stage::Privileges => e.is_privilege(),
-            Stage::Main => !e.is_of_event_trigger() && !e.is_privilege(),
+        let waiting = self.waiting();
+        let of = |e: &&Entry| {
+            let its = match e {
+                e if e.is_of_event_trigger() => Stage::EventTriggers,
+                e if e.is_privilege() => Stage::Privileges,
+                e if e.is_index_attach() => Stage::IndexAttach,
+                e if waiting.contains(&e.id) => Stage::AfterIndexAttach,
+                _ => Stage::Main,
+            };
+            its == stage
         };
         self.lines(of)
+    }
+
+    /// The partitions' indexes to be attached, and all that needs them. What an entry needs comes before
+    /// it in an archive.
+    fn waiting(&self) -> HashSet<u32> {
+        let mut waiting = HashSet::new();
+        for entry in &self.entries {
+            if entry.is_index_attach() || entry.needs.iter().any(|id| waiting.contains(id)) {
+                waiting.insert(entry.id);
+            }
+        }
+        waiting
     }
 
     /// Everything that is restored but the bytes of large objects.
@@ -242,6 +270,11 @@ mod tests {
         40; 2606 106 CONSTRAINT app owners owners_pkey lab\n;\tdepends on: 31\n\
         41; 2606 107 FK CONSTRAINT app pets pets_owner_fkey lab\n;\tdepends on: 40 30 31\n\
         42; 0 0 ACL app TABLE pets lab\n;\tdepends on: 30\n\
+        45; 2606 109 CONSTRAINT app visits visits_pkey lab\n;\tdepends on: 35\n\
+        46; 2606 110 CONSTRAINT app visits_1 visits_1_pkey lab\n;\tdepends on: 36 45\n\
+        47; 0 0 INDEX ATTACH app visits_1_pkey lab\n;\tdepends on: 45 46 36\n\
+        48; 2606 111 FK CONSTRAINT app notes notes_visit_fkey lab\n;\tdepends on: 47 31 45\n\
+        49; 0 0 COMMENT app CONSTRAINT notes_visit_fkey ON notes lab\n;\tdepends on: 48\n\
         43; 3466 108 EVENT TRIGGER - log lab\n\
         44; 0 0 COMMENT - EVENT TRIGGER log lab\n;\tdepends on: 43\n";
 
@@ -250,10 +283,22 @@ mod tests {
     }
 
     #[test]
+    fn what_refers_to_partitioned_tables_waits_for_their_indexes() {
+        let contents = Contents::parse(LISTING).unwrap();
+        assert_eq!(ids(&contents.list(Stage::IndexAttach)), [47]);
+        assert_eq!(ids(&contents.list(Stage::AfterIndexAttach)), [48, 49]);
+        let main = ids(&contents.list(Stage::Main));
+        assert!([41, 45, 46].iter().all(|id| main.contains(id)), "{main:?}");
+        let stages = [Stage::IndexAttach, Stage::AfterIndexAttach, Stage::Privileges];
+        let all = stages.map(|stage| ids(&contents.list(stage)).len());
+        assert_eq!(main.len() + all.iter().sum::<usize>() + 2, contents.entries.len());
+    }
+
+    #[test]
     fn stages_part_privileges_and_event_triggers_from_the_rest() {
         let contents = Contents::parse(LISTING).unwrap();
         assert_eq!(ids(&contents.list(Stage::Privileges)), [42]);
         assert_eq!(ids(&contents.list(Stage::EventTriggers)), [43, 44]);
-        assert_eq!(ids(&contents.list(Stage::Main)).len(), 12);
+        assert_eq!(ids(&contents.list(Stage::Main)).len(), 14);
     }
 }

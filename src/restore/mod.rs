@@ -176,6 +176,14 @@ async fn carry_out(request: &RestoreRequest, prepared: Prepared) -> Result<Resto
     skipped.extend(
         step("indexes and constraints", Stage::Main, Some("post-data"), request.jobs).await?,
     );
+    if archive.contents.has(Stage::IndexAttach) {
+        skipped.extend(step("indexes of partitions", Stage::IndexAttach, None, 1).await?);
+    }
+    if archive.contents.has(Stage::AfterIndexAttach) {
+        let stage = Stage::AfterIndexAttach;
+        let name = "constraints that refer to partitioned tables";
+        skipped.extend(step(name, stage, None, request.jobs).await?);
+    }
     if let Some(creating) = creating {
         creating.end(&session).await?;
     }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
 
 use crate::config::{Config, DatabaseConfig, EncryptionConfig};
 use crate::error::{Attempt, Error, Kind, Result};
@@ -35,6 +36,9 @@ use crate::model::{AuditId, Level, Sink};
 use crate::postgres::Conninfo;
 use crate::providers::World;
 use crate::report::audit::Auditor;
+use crate::runbook::decision::Wish;
+use crate::runbook::engine::opening::Opened;
+use crate::runbook::engine::{self, Engine, Left, Pace};
 use crate::runbook::journal::Copies;
 use crate::snapshot::{self, readiness};
 use crate::store::{self, FileStore, Holder, Lease, ObjectStore, Patience};
@@ -363,6 +367,29 @@ pub fn holder(purpose: impl Into<String>) -> Holder {
 pub fn operator() -> String {
     let Holder { user, host, .. } = holder("");
     format!("{user} on {host}")
+}
+
+impl App {
+    /// Carries an opened run on, to its end or a pause.
+    pub async fn carry_on(
+        &self,
+        world: &World,
+        opened: Opened,
+        wishes: watch::Receiver<Wish>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Left> {
+        let actions = engine::actions(&opened.plan, &self.config)?;
+        let engine = Engine {
+            plan: &opened.plan,
+            actions: &actions,
+            world,
+            sink,
+            wishes,
+            pace: Pace::default(),
+            now: Utc::now,
+        };
+        engine.carry_on(opened.journal, opened.state, opened.hold).await
+    }
 }
 
 /// Gives a lease back, so that others need not wait until it runs out.

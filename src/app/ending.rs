@@ -21,10 +21,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Event, Level, Sink};
 use crate::providers::command::Fault;
 use crate::runbook::decision::Wish;
-use crate::runbook::engine::opening::{self, Opened, TIME_TO_LIVE};
-use crate::runbook::engine::{self, Engine, Left, Pace};
+use crate::runbook::engine::Left;
+use crate::runbook::engine::opening::{self, TIME_TO_LIVE};
 use crate::runbook::journal::{self, Loaded, RunSummary};
-use crate::runbook::plan::Plan;
 use crate::runbook::record::Ending;
 use crate::store::lease::{self, Standing, process};
 
@@ -47,7 +46,7 @@ pub(super) struct Regions {
 #[async_trait]
 impl Mending for Regions {
     fn config(&self) -> &Path {
-        self.fault.config()
+        &self.fault.config
     }
 
     async fn idle(&self) -> Result<()> {
@@ -79,21 +78,7 @@ impl Mending for Regions {
             fault: Arc::clone(&self.fault),
             is_lab: self.is_lab,
         };
-        // The drill proved it, and what it wrote down may have been changed since.
-        let isolated =
-            async |plan: &Plan| staging.isolated(&self.production, plan).await.map(|_| ());
-        let ended = match open_run(&staging.app, run).await {
-            Ok(None) => return Ok(None),
-            Ok(Some(loaded)) if loaded.state.is_past_return(&loaded.plan) => {
-                return Ok(Some(no_way_back(&staging.app, run)));
-            }
-            Ok(Some(loaded)) => match answered(|| isolated(&loaded.plan)).await {
-                Ok(()) => undo(&staging.app, run, sink).await,
-                Err(e) => Err(e),
-            },
-            Err(e) => Err(e),
-        };
-        ended.map(Some).map_err(|e| during(&staging.app, run, e))
+        end(&staging, run, sink, Some(&self.production)).await
     }
 }
 
@@ -122,22 +107,27 @@ fn is_left(run: &RunSummary) -> bool {
     run.is_open() || run.ending == Some(Ending::AbortIncomplete)
 }
 
-/// Ends the run of the drill that is at its end itself, if it began and is open. An error: not all
-/// that it did is undone.
-pub(super) async fn end_own(app: &App, run: &str, sink: &Arc<dyn Sink>) -> Result<Option<RunEnd>> {
-    let ended = match open_run(app, run).await {
-        Ok(None) => return Ok(None),
-        Ok(Some(loaded)) if loaded.state.is_past_return(&loaded.plan) => {
+/// Ends the run of a drill, if it began and is open. `production`: where the drill is over, and what it
+/// proved of the isolation must be proven anew. An error: not all that it did is undone.
+pub(super) async fn end(
+    staging: &Staging,
+    run: &str,
+    sink: &Arc<dyn Sink>,
+    production: Option<&App>,
+) -> Result<Option<RunEnd>> {
+    let app = &staging.app;
+    let ended = async {
+        let Some(loaded) = open_run(app, run).await? else { return Ok(None) };
+        if loaded.state.is_past_return(&loaded.plan) {
             return Ok(Some(no_way_back(app, run)));
         }
-        Ok(Some(_)) => undo(app, run, sink).await,
-        Err(e) => Err(e),
+        if let Some(production) = production {
+            answered(|| staging.isolated(production, &loaded.plan)).await?;
+        }
+        undo(app, run, sink).await.map(Some)
     };
-    ended.map(Some).map_err(|e| during(app, run, e))
-}
-
-fn during(app: &App, run: &str, e: Error) -> Error {
-    e.during(format!("end run {run} of {}", app.config.path.display()))
+    let place = app.config.path.display();
+    ended.await.map_err(|e: Error| e.during(format!("end run {run} of {place}")))
 }
 
 async fn open_run(app: &App, run: &str) -> Result<Option<Loaded>> {
@@ -224,8 +214,10 @@ async fn abort(
         if opened.state.is_past_return(&opened.plan) {
             return Ok(None);
         }
-        let wish = Wish::Abort { by, why: "the drill is over".to_owned() };
-        let carried = carry_back(app, opened, wish, Arc::clone(aside) as Arc<dyn Sink>);
+        let world = app.world().await?;
+        let wishes = watch::Sender::new(Wish::Abort { by, why: "the drill is over".to_owned() });
+        let sink = Arc::clone(aside) as Arc<dyn Sink>;
+        let carried = app.carry_on(&world, opened, wishes.subscribe(), sink);
         match tokio::time::timeout_at(deadline, carried).await {
             Ok(left) => left.map(Some),
             Err(_) => Err(Error::new(Kind::Failed, "undoing what it did took too long").hint(
@@ -236,22 +228,6 @@ async fn abort(
     let aborted = aborted.await;
     give_back(lease, &*aside.sink).await;
     aborted
-}
-
-async fn carry_back(app: &App, opened: Opened, wish: Wish, sink: Arc<dyn Sink>) -> Result<Left> {
-    let world = app.world().await?;
-    let actions = engine::actions(&opened.plan, &app.config)?;
-    let wishes = watch::Sender::new(wish);
-    let engine = Engine {
-        plan: &opened.plan,
-        actions: &actions,
-        world: &world,
-        sink,
-        wishes: wishes.subscribe(),
-        pace: Pace::default(),
-        now: Utc::now,
-    };
-    engine.carry_on(opened.journal, opened.state, opened.hold).await
 }
 
 /// The drill tells its own story: of the run that is undone only what went wrong, and what was undone.

@@ -88,7 +88,7 @@ impl App {
             holder: holder.clone(),
             scratch: Scratch::Regions {
                 host: holder.host.clone(),
-                config: staging.fault.config().to_owned(),
+                config: staging.fault.config.clone(),
                 run: run.clone(),
             },
             keep: false,

@@ -22,7 +22,7 @@ use crate::providers::{RunFacts, World};
 use crate::report::{self, RunReport};
 use crate::runbook::decision::Wish;
 use crate::runbook::engine::opening;
-use crate::runbook::engine::{self, Engine, Hold, Left, Pace};
+use crate::runbook::engine::{Hold, Left};
 use crate::runbook::journal::{self, Copies};
 use crate::runbook::plan::Plan;
 use crate::runbook::record::Ending;
@@ -127,7 +127,7 @@ async fn tidied(scene: &Scene<'_>) -> (Teardown, Option<String>) {
         Err(e) => return left(format!("the fault in {place}, and what its run did"), &e),
     };
     let run = &scene.facts.id;
-    match ending::end_own(&scene.staging.app, run, &scene.sink).await {
+    match ending::end(scene.staging, run, &scene.sink, None).await {
         Ok(Some(end)) if end.is_open => (Teardown::Clean { removed: vec![mended] }, Some(end.said)),
         Ok(undone) => {
             let removed = [mended].into_iter().chain(undone.map(|end| end.said)).collect();
@@ -168,17 +168,11 @@ async fn run(scene: &Scene<'_>, hold: Hold, wishes: &watch::Sender<Wish>) -> Res
     let facts = RunFacts { confirmed: Utc::now(), ..scene.facts.clone() };
     let copies = scene.copies.clone();
     let opened = opening::begin(copies, scene.plan.clone(), facts, hold, Utc::now()).await?;
-    let actions = engine::actions(&opened.plan, &scene.staging.app.config)?;
-    let engine = Engine {
-        plan: &opened.plan,
-        actions: &actions,
-        world: scene.world,
-        sink: Arc::clone(&scene.sink),
-        wishes: wishes.subscribe(),
-        pace: Pace::default(),
-        now: Utc::now,
-    };
-    engine.carry_on(opened.journal, opened.state, opened.hold).await
+    scene
+        .staging
+        .app
+        .carry_on(scene.world, opened, wishes.subscribe(), Arc::clone(&scene.sink))
+        .await
 }
 
 /// Waits until clients were served for long enough, or there is no hope of it.

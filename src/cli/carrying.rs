@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -15,8 +14,8 @@ use crate::error::{Kind, Result};
 use crate::model::{Level, Sink};
 use crate::providers::World;
 use crate::runbook::decision::Wish;
+use crate::runbook::engine::Left;
 use crate::runbook::engine::opening::Opened;
-use crate::runbook::engine::{self, Engine, Left, Pace};
 use crate::runbook::plan::Plan;
 use crate::runbook::record::{Ending, Outcome};
 use crate::runbook::state::Standing;
@@ -36,26 +35,15 @@ pub async fn carry_on(
     wish: Wish,
     sink: Arc<dyn Sink>,
 ) -> Result<(Plan, Left)> {
-    let Opened { plan, journal, state, hold } = opened;
-    if hold.lease.is_none() {
+    let (plan, lease) = (opened.plan.clone(), opened.hold.lease.clone());
+    if lease.is_none() {
         let warning = "NO LEASE: the control store does not answer, so nobody is kept from a second \
                        run; make sure that you are the only operator";
         sink.notice(Level::Warning, warning.to_owned());
     }
-    let actions = engine::actions(&plan, &app.config)?;
     let wishes = watch::Sender::new(wish);
-    let engine = Engine {
-        plan: &plan,
-        actions: &actions,
-        world,
-        sink: Arc::clone(&sink),
-        wishes: wishes.subscribe(),
-        pace: Pace::default(),
-        now: Utc::now,
-    };
-    let lease = hold.lease.clone();
     let left = tokio::select! {
-        left = engine.carry_on(journal, state, hold) => left,
+        left = app.carry_on(world, opened, wishes.subscribe(), Arc::clone(&sink)) => left,
         () = interrupts(wishes.clone(), operator.to_owned()) => unreachable!("it never ends"),
     };
     // The run is as it is, whether or not the lease can be given back.
@@ -65,7 +53,7 @@ pub async fn carry_on(
     {
         sink.notice(Level::Warning, e.one_line());
     }
-    Ok((plan.clone(), left?))
+    Ok((plan, left?))
 }
 
 /// The sink of the commands that carry runs on.

@@ -1,6 +1,6 @@
 //! The operator's programs that break a region of a drill and mend it again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,11 +30,6 @@ impl Fault {
     /// The program that breaks, as it would be typed.
     pub fn shown(&self) -> String {
         self.redaction.clean(&self.fault.join(" "))
-    }
-
-    /// The configuration of the regions.
-    pub fn config(&self) -> &Path {
-        &self.config
     }
 
     /// Mends the region, again too. Gives what was mended.

@@ -12,7 +12,7 @@ use crate::drill::Served;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Conninfo, connect};
 use crate::providers::action::Unheard;
-use crate::providers::{self, Action, Arguments, Context, Observed, RunFacts, World};
+use crate::providers::{self, Arguments, Context, DynAction, Observed, RunFacts, World};
 use crate::runbook::plan::Plan;
 
 /// Between two looks.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Watch<'w> {
     world: &'w World,
     run: &'w RunFacts,
-    http: Option<Box<dyn Action>>,
+    http: Option<Box<dyn DynAction>>,
     sql: Option<(Conninfo, String)>,
     served: Mutex<Served>,
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -324,23 +324,68 @@ impl Context<'_> {
 
 /// One action with its arguments. Every method but `describe` may be called again after a crash, in
 /// another process, on another machine.
-#[async_trait]
+///
+/// Its methods are plain `async fn`s; what holds actions of any kind holds them as [`DynAction`].
 pub trait Action: Send + Sync {
     /// What would be done. Pure: no I/O, the same every time.
     fn describe(&self) -> Description;
 
     /// Every readiness check of this step; changes nothing. What cannot be found out is `Unproven`.
-    async fn preflight(&self, cx: &Context<'_>) -> Vec<Check>;
+    fn preflight(&self, cx: &Context<'_>) -> impl Future<Output = Vec<Check>> + Send;
 
     /// Whether the effect is there already. Changes nothing. An error: it cannot be found out.
-    async fn observe(&self, cx: &Context<'_>) -> Result<Observed, Failure>;
+    fn observe(&self, cx: &Context<'_>) -> impl Future<Output = Result<Observed, Failure>> + Send;
 
     /// Makes the effect so. Applied to a world in which it is so, it changes nothing.
-    async fn apply(&self, cx: &Context<'_>) -> Result<Applied, Failure>;
+    fn apply(&self, cx: &Context<'_>) -> impl Future<Output = Result<Applied, Failure>> + Send;
 
     /// Undoes the effect, for `abort` before the point of no return; called only where `describe`
     /// names a compensation. Idempotent.
-    async fn compensate(&self, _: &Context<'_>) -> Result<Applied, Failure> {
-        Ok(Applied::new("nothing to undo"))
+    fn compensate(&self, _: &Context<'_>) -> impl Future<Output = Result<Applied, Failure>> + Send {
+        async { Ok(Applied::new("nothing to undo")) }
+    }
+}
+
+/// An [`Action`] of any kind, behind a pointer. Every action is one.
+///
+/// Not one trait with boxed futures for both: `async_trait` puts each method under bounds of its own,
+/// and the compiler then proves for every method of every action anew that a client of AWS may move
+/// between threads, which took longer than all other checks of the crate.
+pub trait DynAction: Send + Sync {
+    /// As [`Action::describe`].
+    fn describe(&self) -> Description;
+
+    /// As [`Action::preflight`].
+    fn preflight<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Vec<Check>>;
+
+    /// As [`Action::observe`].
+    fn observe<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Result<Observed, Failure>>;
+
+    /// As [`Action::apply`].
+    fn apply<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Result<Applied, Failure>>;
+
+    /// As [`Action::compensate`].
+    fn compensate<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Result<Applied, Failure>>;
+}
+
+impl<A: Action> DynAction for A {
+    fn describe(&self) -> Description {
+        Action::describe(self)
+    }
+
+    fn preflight<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Vec<Check>> {
+        Box::pin(Action::preflight(self, cx))
+    }
+
+    fn observe<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Result<Observed, Failure>> {
+        Box::pin(Action::observe(self, cx))
+    }
+
+    fn apply<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Result<Applied, Failure>> {
+        Box::pin(Action::apply(self, cx))
+    }
+
+    fn compensate<'a>(&'a self, cx: &'a Context<'_>) -> BoxFuture<'a, Result<Applied, Failure>> {
+        Box::pin(Action::compensate(self, cx))
     }
 }

@@ -5,11 +5,13 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
-use super::{Action, Arguments, aws, command, dns, epoch, http, human, notify, postgres, probe};
+use super::{
+    Action, Arguments, DynAction, aws, command, dns, epoch, http, human, notify, postgres, probe,
+};
 use crate::config::Config;
 use crate::error::Result;
 
-type Build = Box<dyn Fn(&Arguments, &Config) -> Result<Box<dyn Action>> + Send + Sync>;
+type Build = Box<dyn Fn(&Arguments, &Config) -> Result<Box<dyn DynAction>> + Send + Sync>;
 
 /// A kind of action: its name, what it is for, what arguments it takes, and how one is made.
 pub struct ActionKind {
@@ -35,13 +37,13 @@ impl ActionKind {
         Made: Action + 'static,
     {
         let build: Build = Box::new(move |arguments, config| {
-            Ok(Box::new(make(arguments.read(name)?, config)?) as Box<dyn Action>)
+            Ok(Box::new(make(arguments.read(name)?, config)?) as Box<dyn DynAction>)
         });
         Self { name, summary, arguments: schemars::schema_for!(With), build }
     }
 
     /// An action of this kind. `Kind::Usage` where the arguments or the configuration do not allow it.
-    pub fn build(&self, arguments: &Arguments, config: &Config) -> Result<Box<dyn Action>> {
+    pub fn build(&self, arguments: &Arguments, config: &Config) -> Result<Box<dyn DynAction>> {
         (self.build)(arguments, config)
     }
 }

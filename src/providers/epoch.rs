@@ -1,6 +1,5 @@
 //! Which region is active: `epoch.activate`.
 
-use async_trait::async_trait;
 use chrono::Utc;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -63,7 +62,6 @@ impl Activate {
     }
 }
 
-#[async_trait]
 impl Action for Activate {
     fn describe(&self) -> Description {
         let region = &self.region;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,7 +94,6 @@ impl Approve {
     }
 }
 
-#[async_trait]
 impl Action for Approve {
     fn describe(&self) -> Description {
         Description::looks(format!("wait until {} approves: {}", self.who(), self.with.message))

@@ -21,8 +21,8 @@ pub mod snapshot;
 pub mod world;
 
 pub use action::{
-    Action, Applied, Check, Context, Description, ExpectedLoss, Facts, Failure, FailureClass,
-    Leaning, Mode, Observed, Plane, Progress, RunFacts, Standing,
+    Action, Applied, Check, Context, Description, DynAction, ExpectedLoss, Facts, Failure,
+    FailureClass, Leaning, Mode, Observed, Plane, Progress, RunFacts, Standing,
 };
 pub use arguments::Arguments;
 pub use catalogue::{ActionKind, find, kinds};

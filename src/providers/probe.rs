@@ -5,7 +5,6 @@ mod verdict;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -133,7 +132,6 @@ impl Quorum {
     }
 }
 
-#[async_trait]
 impl Action for Quorum {
     fn describe(&self) -> Description {
         let label = self.primary.label();

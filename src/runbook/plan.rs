@@ -12,7 +12,7 @@ use super::sheet::{Approve, OnFailure, Runbook};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Digest, Span};
-use crate::providers::{self, Action, Arguments, Description, Mode, RunFacts, references};
+use crate::providers::{self, Arguments, Description, DynAction, Mode, RunFacts, references};
 
 /// A whole plan. Steps stand in an order in which each comes after those that it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,7 +166,7 @@ fn describe_in_words(description: &mut Description) {
     }
 }
 
-fn action_of(uses: &str, with: &Arguments, config: &Config) -> Result<Box<dyn Action>> {
+fn action_of(uses: &str, with: &Arguments, config: &Config) -> Result<Box<dyn DynAction>> {
     let kind = providers::find(uses).ok_or_else(|| {
         Error::new(Kind::Usage, format!("there is no action `{uses}`"))
             .hint("`drctl runbook actions` lists all")
@@ -201,7 +201,7 @@ impl Plan {
 impl PlannedStep {
     /// The step's action. `Kind::Usage` where this version of drctl, or the configuration, does not
     /// have it.
-    pub fn action(&self, config: &Config) -> Result<Box<dyn Action>> {
+    pub fn action(&self, config: &Config) -> Result<Box<dyn DynAction>> {
         action_of(&self.uses, &self.with, config)
             .map_err(|e| e.during(format!("prepare step `{}`", self.id)))
     }

@@ -1,6 +1,5 @@
 //! `elb.await_healthy`: until enough targets of a load balancer's target group are healthy.
 
-use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::types::{
     TargetGroup, TargetHealthDescription, TargetHealthStateEnum,
 };
@@ -151,7 +150,6 @@ impl AwaitHealthy {
     }
 }
 
-#[async_trait]
 impl Action for AwaitHealthy {
     fn describe(&self) -> Description {
         Description::looks(self.what())

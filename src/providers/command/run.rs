@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -253,7 +252,6 @@ fn is_there(name: &str, dir: &Path, path: Option<&str>) -> bool {
     }
 }
 
-#[async_trait]
 impl Action for Run {
     fn describe(&self) -> Description {
         let mut description = Description::changes(self.effect());

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::Name;
@@ -233,7 +232,6 @@ impl Round {
     }
 }
 
-#[async_trait]
 impl Action for AwaitAnswer {
     fn describe(&self) -> Description {
         let need = match self.need {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::Utc;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -149,7 +148,6 @@ impl AwaitReady {
     }
 }
 
-#[async_trait]
 impl Action for AwaitReady {
     fn describe(&self) -> Description {
         let place = self.endpoint.in_words();

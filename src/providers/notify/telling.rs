@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::Utc;
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -128,7 +127,6 @@ impl Notify {
     }
 }
 
-#[async_trait]
 impl Action for Notify {
     fn describe(&self) -> Description {
         let names = self.channels().collect::<Vec<_>>().join(", ");

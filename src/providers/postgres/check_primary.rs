@@ -1,6 +1,5 @@
 //! `postgres.check_primary`: the new primary takes writes as a client would make them.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -151,7 +150,6 @@ fn slots(applied: Applied, before: Option<&Vec<String>>, seen: &Replication) -> 
     applied
 }
 
-#[async_trait]
 impl Action for CheckPrimary {
     fn describe(&self) -> Description {
         let label = self.primary.label();

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use super::known;
 use super::server::{Server, Where, harmless, is_over, limits, standby_checks};
 use crate::config::Config;
@@ -69,7 +67,6 @@ fn has(seen: &Replication, goal: Lsn) -> bool {
     seen.replayed.is_some_and(|at| at >= goal)
 }
 
-#[async_trait]
 impl Action for Drain {
     fn describe(&self) -> Description {
         let label = self.standby.label();

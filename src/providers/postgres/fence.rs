@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -241,7 +240,6 @@ pub(super) fn must_be_its_standby(
     }
 }
 
-#[async_trait]
 impl Action for Fence {
     fn describe(&self) -> Description {
         let label = self.primary.label();

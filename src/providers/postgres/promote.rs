@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::Utc;
 use tokio::time::{Instant, sleep};
 
@@ -248,7 +247,6 @@ impl Promote {
     }
 }
 
-#[async_trait]
 impl Action for Promote {
     fn describe(&self) -> Description {
         Description::changes(format!("promote {} with pg_promote()", self.standby.label()))

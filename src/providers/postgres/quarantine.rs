@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -175,7 +174,6 @@ impl Quarantine {
     }
 }
 
-#[async_trait]
 impl Action for Quarantine {
     fn describe(&self) -> Description {
         let label = self.old.label();

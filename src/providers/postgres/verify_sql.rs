@@ -1,6 +1,5 @@
 //! `verify.sql`: the operator's own questions, asked of the database where it is now.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -60,7 +59,6 @@ impl VerifySql {
     }
 }
 
-#[async_trait]
 impl Action for VerifySql {
     fn describe(&self) -> Description {
         let place = match &self.name {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
@@ -220,7 +219,6 @@ fn moment(text: &str) -> Result<DateTime<Utc>> {
     })
 }
 
-#[async_trait]
 impl Action for FindGood {
     fn describe(&self) -> Description {
         let mut description = Description::looks(format!(

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -192,7 +191,6 @@ impl Restore {
     }
 }
 
-#[async_trait]
 impl Action for Restore {
     fn describe(&self) -> Description {
         Description::changes(format!(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -152,7 +151,6 @@ impl Swap {
     }
 }
 
-#[async_trait]
 impl Action for Swap {
     fn describe(&self) -> Description {
         let kept = match &self.keep_as {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -139,7 +138,6 @@ impl Take {
     }
 }
 
-#[async_trait]
 impl Action for Take {
     fn describe(&self) -> Description {
         let from = match &self.server {

@@ -25,18 +25,18 @@ use super::state::{Standing, State};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Event, RunStep, Sink};
-use crate::providers::{self, Action, ActionKind, World};
+use crate::providers::{self, ActionKind, DynAction, World};
 use crate::store::approval;
 
 /// The actions of a plan's steps, by step.
-pub type Actions = BTreeMap<String, Box<dyn Action>>;
+pub type Actions = BTreeMap<String, Box<dyn DynAction>>;
 
 /// Makes the actions of a plan. `Kind::Usage` where this drctl or this configuration cannot.
 pub fn actions(plan: &Plan, config: &Config) -> Result<Actions> {
     plan.steps.iter().map(|step| Ok((step.id.clone(), action_of(step, config)?))).collect()
 }
 
-fn action_of(step: &PlannedStep, config: &Config) -> Result<Box<dyn Action>> {
+fn action_of(step: &PlannedStep, config: &Config) -> Result<Box<dyn DynAction>> {
     kind_of(step)?.build(&step.with, config).map_err(|e| e.during(made(step)))
 }
 

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::integrity::seal::Keys;
 use crate::model::{Digest, Event, Sink, Span};
-use crate::providers::{Action, Arguments, Description, Mode, RunFacts, World};
+use crate::providers::{Arguments, Description, DynAction, Mode, RunFacts, World};
 use crate::runbook::decision::Wish;
 use crate::runbook::journal::Copies;
 use crate::runbook::plan::{Plan, PlannedStep};
@@ -79,7 +79,7 @@ impl Stage {
     pub fn actions(&self, plan: &Plan, takes: Duration) -> Actions {
         let action = |step: &PlannedStep| {
             let fake = fake::Fake { stage: self.clone(), step: step.id.clone(), takes };
-            (step.id.clone(), Box::new(fake) as Box<dyn Action>)
+            (step.id.clone(), Box::new(fake) as Box<dyn DynAction>)
         };
         plan.steps.iter().map(action).collect()
     }

@@ -12,8 +12,8 @@ use super::desk::Desk;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Event, Sink};
 use crate::providers::{
-    Action, Applied, Context, Facts, Failure, FailureClass, Observed, Progress, RunFacts, leaves,
-    references,
+    Applied, Context, DynAction, Facts, Failure, FailureClass, Observed, Progress, RunFacts,
+    leaves, references,
 };
 use crate::runbook::plan::PlannedStep;
 use crate::runbook::record::{Outcome, Record};
@@ -88,7 +88,7 @@ impl Engine<'_> {
         &self,
         step: &PlannedStep,
         facts: &BTreeMap<String, Facts>,
-    ) -> Result<Option<Box<dyn Action>>> {
+    ) -> Result<Option<Box<dyn DynAction>>> {
         if !references::any_is_open(&step.with) {
             return Ok(None);
         }
@@ -101,8 +101,8 @@ impl Engine<'_> {
     pub(super) fn action<'a>(
         &'a self,
         step: &PlannedStep,
-        filled: Option<&'a dyn Action>,
-    ) -> Result<&'a dyn Action> {
+        filled: Option<&'a dyn DynAction>,
+    ) -> Result<&'a dyn DynAction> {
         if let Some(filled) = filled {
             return Ok(filled);
         }
@@ -185,7 +185,7 @@ impl Engine<'_> {
         &self,
         desk: &Desk<'_>,
         step: &PlannedStep,
-        action: &dyn Action,
+        action: &dyn DynAction,
         around: &Surroundings,
     ) -> Result<Seen> {
         around.progress.waits_for("whether its effect is there".to_owned());

@@ -9,7 +9,7 @@ use drctl::config::Config;
 use drctl::integrity::seal::Keys;
 use drctl::providers::action::Unheard;
 use drctl::providers::{
-    Action, Applied, Arguments, Context, Facts, Mode, Observed, RunFacts, World, find,
+    Applied, Arguments, Context, DynAction, Facts, Mode, Observed, RunFacts, World, find,
 };
 use drctl::store::MemoryStore;
 use serde_json::Value;
@@ -74,11 +74,11 @@ impl Bench {
         ))
     }
 
-    pub fn action(&self, name: &str, with: Value) -> Box<dyn Action> {
+    pub fn action(&self, name: &str, with: Value) -> Box<dyn DynAction> {
         self.try_action(name, with).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
-    pub fn try_action(&self, name: &str, with: Value) -> drctl::error::Result<Box<dyn Action>> {
+    pub fn try_action(&self, name: &str, with: Value) -> drctl::error::Result<Box<dyn DynAction>> {
         let Value::Object(with) = with else { panic!("not an object") };
         let kind = find(name).unwrap_or_else(|| panic!("no action {name}"));
         kind.build(&Arguments(with), &self.world.config)

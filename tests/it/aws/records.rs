@@ -99,7 +99,7 @@ impl Zone {
         self.shown().iter().any(|set| set.contains(&name) && set.contains(what))
     }
 
-    fn swap(&self, records: Value) -> Box<dyn drctl::providers::Action> {
+    fn swap(&self, records: Value) -> Box<dyn drctl::providers::DynAction> {
         self.bench.action("route53.swap", json!({ "zone": self.id, "records": records }))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use drctl::error::Kind;
-use drctl::providers::{Action, FailureClass, Observed, Standing};
+use drctl::providers::{DynAction, FailureClass, Observed, Standing};
 use serde_json::{Value, json};
 
 use super::scene::{LONG, Scene};
@@ -18,7 +18,7 @@ fn scene() -> Scene {
     scene
 }
 
-fn run(scene: &Scene, with: Value) -> Box<dyn Action> {
+fn run(scene: &Scene, with: Value) -> Box<dyn DynAction> {
     scene.action("command.run", with)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drctl::error::Kind;
-use drctl::providers::{Action, FailureClass, Observed, Standing};
+use drctl::providers::{DynAction, FailureClass, Observed, Standing};
 use serde_json::{Value, json};
 
 use super::scene::{LONG, Scene};
@@ -32,7 +32,7 @@ impl World {
     }
 
     /// Waits for 192.0.2.2, with `more` laid over.
-    fn action(&self, scene: &Scene, more: Value) -> Box<dyn Action> {
+    fn action(&self, scene: &Scene, more: Value) -> Box<dyn DynAction> {
         let mut with = json!({
             "name": APP,
             "values": ["192.0.2.2"],

@@ -10,7 +10,9 @@ use std::time::Duration;
 use chrono::Utc;
 use drctl::config::Config;
 use drctl::integrity::seal::Keys;
-use drctl::providers::{self, Action, Arguments, Context, Facts, Mode, Progress, RunFacts, World};
+use drctl::providers::{
+    self, Arguments, Context, DynAction, Facts, Mode, Progress, RunFacts, World,
+};
 use drctl::store::{MemoryStore, ObjectStore};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -89,11 +91,11 @@ impl Scene {
         }
     }
 
-    pub fn action(&self, uses: &str, with: Value) -> Box<dyn Action> {
+    pub fn action(&self, uses: &str, with: Value) -> Box<dyn DynAction> {
         self.try_action(uses, with).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
-    pub fn try_action(&self, uses: &str, with: Value) -> drctl::error::Result<Box<dyn Action>> {
+    pub fn try_action(&self, uses: &str, with: Value) -> drctl::error::Result<Box<dyn DynAction>> {
         let arguments: Arguments = serde_json::from_value(with).unwrap();
         providers::find(uses).unwrap().build(&arguments, &self.world.config)
     }

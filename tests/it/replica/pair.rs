@@ -9,8 +9,8 @@ use chrono::Utc;
 use drctl::config::Config;
 use drctl::integrity::seal::Keys;
 use drctl::providers::{
-    self, Action, Applied, Arguments, Context, Facts, Failure, Mode, Observed, Progress, RunFacts,
-    World,
+    self, Applied, Arguments, Context, DynAction, Facts, Failure, Mode, Observed, Progress,
+    RunFacts, World,
 };
 use drctl::store::{FileStore, MemoryStore, ObjectStore};
 use serde_json::{Value, json};
@@ -126,7 +126,7 @@ impl Pair {
         self.world = Arc::new(World::new(config, stores, control, Keys::default()).unwrap());
     }
 
-    pub fn action(&self, name: &str, with: &Value) -> Box<dyn Action> {
+    pub fn action(&self, name: &str, with: &Value) -> Box<dyn DynAction> {
         let arguments: Arguments = serde_json::from_value(with.clone()).unwrap();
         let kind = providers::find(name).unwrap_or_else(|| panic!("no action {name}"));
         kind.build(&arguments, &self.world.config).unwrap_or_else(|e| panic!("{}", e.one_line()))

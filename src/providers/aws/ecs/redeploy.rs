@@ -1,6 +1,5 @@
 //! `ecs.redeploy`: new tasks in the place of those that run, once for each run.
 
-use async_trait::async_trait;
 use aws_sdk_ecs::types::{DeploymentControllerType, Service};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,7 +54,6 @@ impl Redeploy {
     }
 }
 
-#[async_trait]
 impl Action for Redeploy {
     fn describe(&self) -> Description {
         self.place.leaning(

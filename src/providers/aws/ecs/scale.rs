@@ -1,6 +1,5 @@
 //! `ecs.scale`: the desired count of a service.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -72,7 +71,6 @@ impl Scale {
     }
 }
 
-#[async_trait]
 impl Action for Scale {
     fn describe(&self) -> Description {
         let least = if self.exact { "" } else { "at least " };

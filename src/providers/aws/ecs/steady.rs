@@ -1,6 +1,5 @@
 //! `ecs.await_steady`: until a service's tasks run and are healthy, or cannot.
 
-use async_trait::async_trait;
 use aws_sdk_ecs::types::{DeploymentRolloutState, Service};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -175,7 +174,6 @@ impl AwaitSteady {
     }
 }
 
-#[async_trait]
 impl Action for AwaitSteady {
     fn describe(&self) -> Description {
         self.place.leaning(

@@ -1,6 +1,5 @@
 //! `rds.await_available`: until RDS says `available` and the server itself takes writes.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -61,7 +60,6 @@ impl AwaitAvailable {
     }
 }
 
-#[async_trait]
 impl Action for AwaitAvailable {
     fn describe(&self) -> Description {
         let Instance { database, region, .. } = &self.instance;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_sdk_rds::types::DbInstance;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -158,7 +157,6 @@ impl CheckReplica {
     }
 }
 
-#[async_trait]
 impl Action for CheckReplica {
     fn describe(&self) -> Description {
         let Instance { database, region, source, source_region, .. } = &self.instance;

@@ -1,6 +1,5 @@
 //! `rds.modify_class`: another instance class, as when a small standby must carry all the load.
 
-use async_trait::async_trait;
 use aws_sdk_rds::types::DbInstance;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -110,7 +109,6 @@ impl ModifyClass {
     }
 }
 
-#[async_trait]
 impl Action for ModifyClass {
     fn describe(&self) -> Description {
         // Amazon RDS User Guide, "Settings for DB instances": changing the class is an outage.

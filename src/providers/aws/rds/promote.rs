@@ -1,6 +1,5 @@
 //! `rds.promote_replica`: makes a read replica a database of its own.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -80,7 +79,6 @@ impl Promote {
     }
 }
 
-#[async_trait]
 impl Action for Promote {
     fn describe(&self) -> Description {
         let Instance { database, source, .. } = &self.instance;

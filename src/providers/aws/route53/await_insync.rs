@@ -1,6 +1,5 @@
 //! `route53.await_insync`: until a change has reached all of Route 53's servers.
 
-use async_trait::async_trait;
 use aws_sdk_route53::types::{ChangeStatus, RrType};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -87,7 +86,6 @@ impl AwaitInsync {
     }
 }
 
-#[async_trait]
 impl Action for AwaitInsync {
     fn describe(&self) -> Description {
         // Generally within 60 seconds (Route 53 API Reference, ChangeResourceRecordSets).

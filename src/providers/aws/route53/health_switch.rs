@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -145,7 +144,6 @@ fn failure(e: StoreError) -> Failure {
     }
 }
 
-#[async_trait]
 impl Action for HealthSwitch {
     fn describe(&self) -> Description {
         let effect = match self.on {

@@ -1,6 +1,5 @@
 //! `route53.swap`: sets records of a hosted zone, if they are as expected.
 
-use async_trait::async_trait;
 use aws_sdk_route53::types::ResourceRecordSet;
 use serde_json::json;
 
@@ -69,7 +68,6 @@ impl Swap {
     }
 }
 
-#[async_trait]
 impl Action for Swap {
     fn describe(&self) -> Description {
         let mut description = Description::changes(self.what());

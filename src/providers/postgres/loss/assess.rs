@@ -1,6 +1,5 @@
 //! `loss.assess`: tells how much will be lost, and insists that the operator agreed to it.
 
-use async_trait::async_trait;
 use chrono::Utc;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -145,7 +144,6 @@ fn applied(server: &Server, sight: &Sight) -> Applied {
     applied
 }
 
-#[async_trait]
 impl Action for Assess {
     fn describe(&self) -> Description {
         let mut description = Description::looks(format!(

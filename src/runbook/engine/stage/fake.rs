@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use super::{Slip, Stage};
 use crate::error::{Error, Kind};
 use crate::providers::{Action, Applied, Check, Context, Description, Facts, Failure, Observed};
@@ -40,7 +38,6 @@ impl Fake {
     }
 }
 
-#[async_trait]
 impl Action for Fake {
     fn describe(&self) -> Description {
         Description::changes(format!("make {}", self.step)).compensated_by("take it away")

@@ -1,5 +1,7 @@
 //! A database of the drill's own on a staging server.
 
+use std::time::Duration;
+
 use crate::error::{Error, Kind, Result};
 use crate::model::DrillId;
 use crate::postgres::{Conninfo, Session, connect, quote};
@@ -8,6 +10,9 @@ use crate::postgres::{Conninfo, Session, connect, quote};
 const APPLICATION: &str = "drctl drill";
 /// How a restore names what it has not finished.
 const UNFINISHED: &str = "__drctl_restoring";
+/// How often sessions are told to end before that is given up, and how long they are given each time.
+const ASKED_TO_END: u32 = 150;
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// The name of a drill's database: no other may have one like it.
 pub fn name(id: &DrillId) -> String {
@@ -37,7 +42,9 @@ pub async fn clear(
     let session = beside(target).await?;
     let (mut removed, mut left) = (Vec::new(), Vec::new());
     // Made from the drill's id alone, so that no record can name another database.
-    for name in [name(id), format!("{}{UNFINISHED}", name(id))] {
+    let names = [name(id), format!("{}{UNFINISHED}", name(id))];
+    end_sessions(&session, &names).await?;
+    for name in names {
         let there = format!(
             "SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}",
             quote::literal(&name)
@@ -65,6 +72,32 @@ pub async fn clear(
     }
     session.close().await;
     Ok((removed, left))
+}
+
+/// Ends every session of this role that is in one of these databases or speaks of one. A server carries
+/// out the statement of a client that was killed: it would make, rename or drop a database behind the
+/// back of whoever clears it away.
+async fn end_sessions(session: &Session, names: &[String; 2]) -> Result<()> {
+    let [whole, unfinished] = names.each_ref().map(|name| quote::literal(name));
+    // The unfinished one's name begins with the other's. Of sessions of other roles the server hides
+    // the statement (pg_stat_activity); those are not the drill's.
+    let sql = format!(
+        "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
+           FROM pg_catalog.pg_stat_activity
+          WHERE pid <> pg_catalog.pg_backend_pid() AND usename = current_user
+            AND (datname IN ({whole}, {unfinished}) OR pg_catalog.strpos(query, {whole}) > 0)"
+    );
+    for _ in 0..ASKED_TO_END {
+        if session.row(&sql).await?.number::<u64>(0)? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    let what = format!("end the sessions that are at work on the database {whole}");
+    let seconds = (BETWEEN * ASKED_TO_END).as_secs();
+    Err(Error::new(Kind::Postgres, what)
+        .caused_by(format!("after {seconds} s one is still there"))
+        .hint("`SELECT * FROM pg_stat_activity` on the staging server shows what holds it up"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -28,6 +29,14 @@ pub fn killed_after(command: &mut Command, nth: usize) {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not so after 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A home whose database is on `server`, with drills in a folder of its own.
@@ -327,6 +336,39 @@ fn what_a_killed_drill_left_is_gone_after_the_next_one() {
     let open = drills.as_array().unwrap().iter().filter(|d| d["outcome"] == "open").count();
     assert_eq!(open, 0, "{drills}");
     assert!(drills.to_string().contains("broken_off"), "{drills}");
+}
+
+#[test]
+fn what_a_killed_drill_asked_the_server_for_does_not_come_after_its_clearing() {
+    let (home, url) = home(shared_pg15(), "");
+    let staged = Postgres::start(Version::V16);
+    let (_, staging_url) = staging(&staged, true);
+    let target = format!("[target.staging]\nurl = \"{staging_url}\"\n");
+    home.write(&url, &(programs_of(&staged) + &target + &drill_table(&home)));
+    home.snapshot();
+    // CREATE DATABASE waits for whoever keeps its catalog still.
+    let lock = "BEGIN; LOCK TABLE pg_database IN SHARE MODE; SELECT pg_sleep(300)";
+    let mut holder = staged.program("psql");
+    holder.args(["-X", "-q", "-d", "postgres", "-c", lock]).stderr(Stdio::null());
+    let mut holder = holder.spawn().unwrap();
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_database'::regclass AND granted
+                   AND mode = 'ShareLock'";
+    until("the catalog stands still", || staged.psql("postgres", held) == "1");
+    let drill = ["drill", "restore", "--json", "--into", "staging"];
+    let mut child = home.command(&drill).stdout(Stdio::null()).spawn().unwrap();
+    let making = "SELECT count(*) FROM pg_stat_activity
+                   WHERE state = 'active' AND query LIKE 'CREATE DATABASE%drctl_drill_%'";
+    until("the drill makes its database", || staged.psql("postgres", making) == "1");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let id = home.json(&["drill", "list"], 0)["drills"][0]["id"].as_str().unwrap().to_owned();
+    home.run(&["drill", "clear", &id], 0);
+    let release = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE query LIKE 'BEGIN; LOCK%'";
+    assert_eq!(staged.psql("postgres", release), "1");
+    holder.wait().unwrap();
+    until("whatever waited has ended", || staged.psql("postgres", making) == "0");
+    assert_eq!(databases(&staged), "");
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub async fn clear(
     Ok((removed, left))
 }
 
-/// Ends every session of this role that is in one of these databases or speaks of one. A server carries
+/// Ends every session of this role that is in one of these databases or at work on one. A server carries
 /// out the statement of a client that was killed: it would make, rename or drop a database behind the
 /// back of whoever clears it away.
 async fn end_sessions(session: &Session, names: &[String; 2]) -> Result<()> {
@@ -85,7 +85,8 @@ async fn end_sessions(session: &Session, names: &[String; 2]) -> Result<()> {
         "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
            FROM pg_catalog.pg_stat_activity
           WHERE pid <> pg_catalog.pg_backend_pid() AND usename = current_user
-            AND (datname IN ({whole}, {unfinished}) OR pg_catalog.strpos(query, {whole}) > 0)"
+            AND (datname IN ({whole}, {unfinished})
+                 OR (state <> 'idle' AND pg_catalog.strpos(query, {whole}) > 0))"
     );
     for _ in 0..ASKED_TO_END {
         if session.row(&sql).await?.number::<u64>(0)? == 0 {

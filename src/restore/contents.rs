@@ -116,6 +116,8 @@ pub struct Contents {
     taken: HashSet<u32>,
     /// Catalogue OIDs of the tables whose rows are wanted too.
     chosen: HashSet<u32>,
+    /// The partitions' indexes to be attached, and all that needs them.
+    waiting: HashSet<u32>,
 }
 
 impl Contents {
@@ -138,35 +140,23 @@ impl Contents {
         }
         let taken: HashSet<u32> = entries.iter().map(|e| e.id).collect();
         let chosen = tables(&entries, &taken);
-        Ok(Self { entries, taken, chosen })
+        let waiting = waiting(&entries);
+        Ok(Self { entries, taken, chosen, waiting })
     }
 
     /// The entries of a stage, as `pg_restore --use-list` reads them.
     pub fn list(&self, stage: Stage) -> String {
-        let waiting = self.waiting();
-        let of = |e: &&Entry| {
-            let its = match e {
-                e if e.is_of_event_trigger() => Stage::EventTriggers,
-                e if e.is_privilege() => Stage::Privileges,
-                e if e.is_index_attach() => Stage::IndexAttach,
-                e if waiting.contains(&e.id) => Stage::AfterIndexAttach,
-                _ => Stage::Main,
-            };
-            its == stage
-        };
-        self.lines(of)
+        self.lines(|e| self.stage_of(e) == stage)
     }
 
-    /// The partitions' indexes to be attached, and all that needs them. What an entry needs comes before
-    /// it in an archive.
-    fn waiting(&self) -> HashSet<u32> {
-        let mut waiting = HashSet::new();
-        for entry in &self.entries {
-            if entry.is_index_attach() || entry.needs.iter().any(|id| waiting.contains(id)) {
-                waiting.insert(entry.id);
-            }
+    fn stage_of(&self, entry: &Entry) -> Stage {
+        match entry {
+            e if e.is_of_event_trigger() => Stage::EventTriggers,
+            e if e.is_privilege() => Stage::Privileges,
+            e if e.is_index_attach() => Stage::IndexAttach,
+            e if self.waiting.contains(&e.id) => Stage::AfterIndexAttach,
+            _ => Stage::Main,
         }
-        waiting
     }
 
     /// Everything that is restored but the bytes of large objects.
@@ -233,6 +223,18 @@ impl Contents {
 /// The catalogue OIDs of tables among `ids`.
 fn tables(entries: &[Entry], ids: &HashSet<u32>) -> HashSet<u32> {
     entries.iter().filter(|e| e.kind == "TABLE" && ids.contains(&e.id)).map(|e| e.oid).collect()
+}
+
+/// The attachments of partitions' indexes, and all that needs one. What an entry needs comes before it in
+/// an archive.
+fn waiting(entries: &[Entry]) -> HashSet<u32> {
+    let mut waiting = HashSet::new();
+    for entry in entries {
+        if entry.is_index_attach() || entry.needs.iter().any(|id| waiting.contains(id)) {
+            waiting.insert(entry.id);
+        }
+    }
+    waiting
 }
 
 /// `id; catalogue oid KIND schema name owner`.

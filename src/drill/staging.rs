@@ -5,11 +5,10 @@ use std::time::Duration;
 use crate::error::{Error, Kind, Result};
 use crate::model::DrillId;
 use crate::postgres::{Conninfo, Session, connect, quote};
+use crate::restore;
 
 /// The application name of the sessions that make and drop.
 const APPLICATION: &str = "drctl drill";
-/// How a restore names what it has not finished.
-const UNFINISHED: &str = "__drctl_restoring";
 /// How often sessions are told to end before that is given up, and how long they are given each time.
 const ASKED_TO_END: u32 = 150;
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -42,7 +41,7 @@ pub async fn clear(
     let session = beside(target).await?;
     let (mut removed, mut left) = (Vec::new(), Vec::new());
     // Made from the drill's id alone, so that no record can name another database.
-    let names = [name(id), format!("{}{UNFINISHED}", name(id))];
+    let names = [name(id), restore::unfinished(&name(id))];
     end_sessions(&session, &names).await?;
     for name in names {
         let there = format!(
@@ -109,6 +108,7 @@ mod tests {
     fn names_stay_whole_with_the_ending_of_a_restore() {
         let name = name(&"d20261122T134512Z-3f9a1c".parse().unwrap());
         assert_eq!(name, "drctl_drill_d20261122t134512z_3f9a1c");
-        assert!(name.len() + UNFINISHED.len() <= 63);
+        let unfinished = restore::unfinished(&name);
+        assert!(unfinished.starts_with(&name) && unfinished.len() <= 63);
     }
 }

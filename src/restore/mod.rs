@@ -37,6 +37,7 @@ use self::target::Target;
 use crate::error::{Error, Result};
 use crate::model::{Event, Level, Table, TableName};
 
+pub use self::place::unfinished;
 pub use self::proof::prove;
 pub use self::request::{
     Allow, Course, Difference, ExtensionGap, PlannedTable, Proof, Refusal, RestorePlan,

@@ -31,6 +31,11 @@ pub struct Place {
     snapshot: SnapshotId,
 }
 
+/// The name under which the database `name` is restored until it is whole and proven.
+pub fn unfinished(name: &str) -> String {
+    ending(name, RESTORING)
+}
+
 /// `name` with an ending, within the length that PostgreSQL keeps.
 fn ending(name: &str, ending: &str) -> String {
     let room = LONGEST_NAME - ending.len();
@@ -78,7 +83,7 @@ impl Place {
                 wanted.clone()
             }
             Course::Create | Course::Replace => {
-                let name = ending(wanted.database(), RESTORING);
+                let name = unfinished(wanted.database());
                 passed_over =
                     create(&admin, &name, wanted.database(), manifest, any_locale).await?;
                 wanted.with_database(&name)

@@ -4,12 +4,12 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::home::Home;
 use crate::lab::{Postgres, Version, free_port, shared_pg15, shared_pg16, shared_pg18, unique};
+use crate::waiting::until;
 
 pub const DATA: &str = "
 CREATE TABLE pets (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
@@ -29,14 +29,6 @@ pub fn killed_after(command: &mut Command, nth: usize) {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-}
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "not so after 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// A home whose database is on `server`, with drills in a folder of its own.

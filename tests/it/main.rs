@@ -40,6 +40,7 @@ mod store;
 mod taking;
 mod terminal;
 mod unlock;
+mod waiting;
 mod web;
 mod world_faults;
 mod world_works;

@@ -1,23 +1,12 @@
 //! Each part of a world breaks as `scripts/lab fail` tells it to, and heals; what DNS answers follows
 //! weights and health.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::lab::{
     Api, EAST, Fault, Part, Region, WEST, World, WorldOptions, request_within, runtime,
 };
-
-const SOON: Duration = Duration::from_secs(30);
-
-/// Polls until `so` holds.
-#[track_caller]
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < SOON, "not so after {SOON:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::waiting::until;
 
 /// What a part of a region says, as a client meets it.
 fn meets(region: &Region, part: Part) -> Result<(), std::io::ErrorKind> {

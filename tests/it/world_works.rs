@@ -1,23 +1,12 @@
 //! The two-region world: what it is made of works together, and each fault does what it says.
 
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::lab::{
     Api, EAST, Fault, Flow, Forwarder, SWITCH, WEST, World, WorldOptions, shared_moto_west,
 };
-
-const SOON: Duration = Duration::from_secs(30);
-
-/// Polls until `so` holds.
-#[track_caller]
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < SOON, "not so after {SOON:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::waiting::{SOON, until};
 
 #[test]
 fn a_world_serves_and_survives_a_promotion_by_hand() {
